@@ -1,0 +1,145 @@
+"""People, and the workspaces that own everything they make."""
+
+import zoneinfo
+from typing import Any, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
+
+from isekai import clock
+from isekai.ids import new_id
+
+
+def validate_time_zone(name: str) -> None:
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(_("%(name)s is no time zone; choose one like Europe/Berlin."), params={"name": name})
+
+
+class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    def of(self, user: "User") -> Self:
+        """The workspaces that ``user`` is a member of at this moment."""
+        return self.filter(memberships__user=user)
+
+
+class Workspace(models.Model):
+    """Owns accounts, works, keys and files; every query of a door is scoped to one."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    objects = WorkspaceQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("workspace")
+        verbose_name_plural = _("workspaces")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(username=username)
+
+    def create_user(self, username: str, password: str | None = None, **fields: Any) -> "User":
+        """Make a user together with the workspace that every user has; no password: only signs in by an identity."""
+        with transaction.atomic():
+            user = self.model(username=self.model.normalize_username(username), **fields)
+            user.set_password(password)
+            user.save(using=self._db)
+            workspace = Workspace.objects.create(name=username)
+            Membership.objects.create(user=user, workspace=workspace, role=Membership.Role.OWNER)
+        return user
+
+    def create_superuser(self, username: str, password: str | None = None, **fields: Any) -> "User":
+        """Make an operator: somebody who may enter the admin."""
+        return self.create_user(username, password, **{**fields, "is_staff": True, "is_superuser": True})
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    class Theme(models.TextChoices):
+        AUTO = "auto", _("Like the system")
+        LIGHT = "light", _("Light")
+        DARK = "dark", _("Dark")
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    username = models.CharField(_("user name"), max_length=150, unique=True, validators=[UnicodeUsernameValidator()])
+    email = models.EmailField(_("email address"), blank=True)
+    is_staff = models.BooleanField(_("operator"), default=False, help_text=_("May enter the administration."))
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("Take this away instead of deleting people.")
+    )
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_time_zone])
+    language = models.CharField(_("language"), max_length=16, default="en")
+    theme = models.CharField(_("appearance"), max_length=8, choices=Theme, default=Theme.AUTO)
+    preferences = models.JSONField(_("preferences"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+
+    objects = UserManager()
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints = [
+            models.CheckConstraint(name="user_theme_is_known", condition=models.Q(theme__in=["auto", "light", "dark"])),
+        ]
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        return zoneinfo.ZoneInfo(self.time_zone)
+
+
+class Membership(models.Model):
+    class Role(models.TextChoices):
+        OWNER = "owner", _("Owner")
+        MEMBER = "member", _("Member")
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships", verbose_name=_("user"))
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="memberships", verbose_name=_("workspace"))
+    role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.MEMBER)
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(fields=["user", "workspace"], name="membership_once"),
+            models.CheckConstraint(name="membership_role_is_known", condition=models.Q(role__in=["owner", "member"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Identity(models.Model):
+    """By which account elsewhere somebody signs in."""
+
+    class Provider(models.TextChoices):
+        DEVIANTART = "deviantart", "DeviantArt"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    provider = models.CharField(_("provider"), max_length=16, choices=Provider)
+    remote_id = models.CharField(_("id there"), max_length=64)
+    user = models.ForeignKey(User, models.CASCADE, related_name="identities", verbose_name=_("user"))
+    created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    class Meta:
+        verbose_name = _("identity")
+        verbose_name_plural = _("identities")
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "remote_id"], name="identity_once"),
+            models.CheckConstraint(name="identity_provider_is_known", condition=models.Q(provider__in=["deviantart"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}: {self.remote_id}"

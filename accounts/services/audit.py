@@ -1,0 +1,24 @@
+"""The audit trail: written in the transaction of what it tells of."""
+
+from typing import Any
+
+from django.db import models
+
+from accounts.models import AuditEvent, User
+from isekai.logging import correlation_id
+
+
+def record(verb: str, subject: models.Model, *, user: User | None = None, **params: Any) -> None:
+    """Note that ``verb`` (a code such as `deviation.scheduled`) happened to ``subject``.
+
+    ``user`` is None when Isekai did it by itself. ``params`` must be JSON and never hold a secret.
+    """
+    AuditEvent.objects.create(
+        workspace_id=getattr(subject, "workspace_id", None),
+        user=user,
+        verb=verb,
+        subject_type=subject._meta.model_name or "",
+        subject_id=subject.pk,
+        params=params,
+        correlation_id=correlation_id(),
+    )

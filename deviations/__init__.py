@@ -1,0 +1,1 @@
+"""What: works, their files and states; uploading, drafting and scheduling."""

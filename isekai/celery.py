@@ -1,0 +1,22 @@
+"""The Celery app and what beat runs when. Every entry may run twice, or late, without harm."""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging
+from django_structlog.celery.steps import DjangoStructLogInitStep
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
+
+app = Celery("isekai")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.steps["worker"].add(DjangoStructLogInitStep)
+
+
+@setup_logging.connect
+def keep_our_logging(**_options: object) -> None:
+    """Connected so that Celery does not put its own handlers in place of those of the settings."""
+
+
+app.conf.beat_schedule = {}

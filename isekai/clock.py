@@ -1,0 +1,32 @@
+"""The only place that reads the time of day.
+
+What is decided inside the database is judged by the database's clock (``DatabaseNow``), so that hosts with different
+clocks agree; ``isekai.now`` is a session setting that only tests set.
+"""
+
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import DateTimeField, Func
+from django.utils import timezone
+
+SQL_NOW = "coalesce(current_setting('isekai.now', true)::timestamptz, clock_timestamp())"
+
+
+class DatabaseNow(Func):
+    """The database's clock as an expression, an aware datetime; it moves within a transaction."""
+
+    template = SQL_NOW
+    output_field = DateTimeField()
+
+
+def now() -> datetime:
+    """The moment by this process's clock, aware, in UTC."""
+    return timezone.now()
+
+
+def database_now() -> datetime:
+    """The moment by the database's clock, aware, in UTC."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {SQL_NOW}")
+        return cursor.fetchone()[0]

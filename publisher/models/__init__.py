@@ -1,0 +1,5 @@
+from publisher.models.attempts import Attempt
+from publisher.models.publications import Publication, StashItem
+from publisher.models.workers import Worker
+
+__all__ = ["Attempt", "Publication", "StashItem", "Worker"]
