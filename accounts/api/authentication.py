@@ -8,7 +8,7 @@ from accounts.services.api_keys import find_api_key
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer isk_…` or `X-API-Key: isk_…`. A request with a key acts by the key alone, never by a cookie."""
+    """`Authorization: Bearer isk_…` or `X-API-Key: isk_…`. A key in the request beats every cookie."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         raw = self._key_of(request)

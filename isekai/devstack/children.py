@@ -171,11 +171,13 @@ def describe_exit(code: int) -> str:
     return f"was ended by {signal.Signals(-code).name}"
 
 
-def stop_together(children: Sequence[Child], seconds: float) -> None:
-    """Ask all of them at once, then wait for each: the slowest decides, not the sum."""
-    for child in children:
+def stop_together(children: Iterable[tuple[Child, float]], hurry: Callable[[], bool] = lambda: False) -> None:
+    """Ask all of them at once to end, each within its own seconds; what then still runs, or once ``hurry``, is killed."""
+    asked = list(children)
+    started = time.monotonic()
+    for child, _seconds in asked:
         child.ask_to_stop()
-    deadline = time.monotonic() + seconds
-    for child in children:
-        child.wait(max(0.0, deadline - time.monotonic()))
+    for child, seconds in asked:
+        while not child.wait(0.05) and not hurry() and time.monotonic() < started + seconds:
+            pass
         child.kill()

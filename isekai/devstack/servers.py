@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 
-from isekai.devstack.children import Child, Sink, describe_exit, die_with_parent
+from isekai.devstack.children import Child, Sink, describe_exit, die_with_parent, stop_together
 from isekai.devstack.errors import DevstackError
 from isekai.devstack.ports import HOST
 
@@ -43,12 +43,16 @@ class Server(ABC):
     stop_signal = signal.SIGTERM
     stop_seconds = 10.0
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, durable: bool) -> None:
-        """``durable``: what it has confirmed survives a crash, as in production."""
+    def __init__(self, folder: Path, port: int, sink: Sink, *, durable: bool, held: Sequence[int] = ()) -> None:
+        """``durable``: what it has confirmed survives a crash, as in production.
+
+        ``held`` are descriptors that it keeps open as long as it lives.
+        """
         self.folder = folder
         self.port = port
         self.sink = sink
         self.durable = durable
+        self.held = list(held)
         self.child: Child | None = None
 
     @abstractmethod
@@ -59,7 +63,7 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether it does its work now, seen by using it."""
 
-    def wait_until_ready(self, look_at_signals: Callable[[], None] = lambda: None) -> None:
+    def wait_until_ready(self) -> None:
         """Raises DevstackError when it ends instead, or does not answer within a minute."""
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
@@ -69,14 +73,13 @@ class Server(ABC):
                 raise ServerEndedError(self.name, code)
             if time.monotonic() > deadline:
                 raise DevstackError(f"{self.name} did not answer on {HOST}:{self.port} within {START_SECONDS} s.")
-            look_at_signals()
             time.sleep(0.03)
         if self.child is None or self.child.exit_code is not None:
             raise ServerEndedError(self.name, None if self.child is None else self.child.exit_code)
 
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop(self.stop_seconds)
+
+def stop_servers(servers: Iterable[Server]) -> None:
+    stop_together((server.child, server.stop_seconds) for server in servers if server.child is not None)
 
 
 class ServerEndedError(DevstackError):
@@ -134,8 +137,8 @@ class PostgreSQL(Server):
     name = "postgres"
     stop_signal = signal.SIGINT  # the fast stop; SIGTERM waits for every client to leave
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool) -> None:
-        super().__init__(folder, port, sink, durable=durable)
+    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool, held: Sequence[int] = ()) -> None:
+        super().__init__(folder, port, sink, durable=durable, held=held)
         self.password = password
 
     @property
@@ -223,6 +226,7 @@ class PostgreSQL(Server):
             env=self._environment(),
             cwd="/",
             sink=self.sink,
+            pass_fds=self.held,
             stop_signal=self.stop_signal,
             user=self._prefix.user,
         )
@@ -254,8 +258,8 @@ def valkey_binary() -> str:
 class Valkey(Server):
     name = "redis"
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool) -> None:
-        super().__init__(folder, port, sink, durable=durable)
+    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool, held: Sequence[int] = ()) -> None:
+        super().__init__(folder, port, sink, durable=durable, held=held)
         self.password = password
 
     @property
@@ -278,7 +282,7 @@ class Valkey(Server):
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()), encoding="utf-8")
-        self.child = Child(self.name, [valkey_binary(), str(config)], env=os.environ, cwd=self.folder, sink=self.sink)
+        self.child = Child(self.name, [valkey_binary(), str(config)], env=os.environ, cwd=self.folder, sink=self.sink, pass_fds=self.held)
 
     def answers(self) -> bool:
         try:
@@ -332,9 +336,10 @@ class SeaweedFS(Server):
         inner_ports: Sequence[int],
         origins: Sequence[str],
         durable: bool,
+        held: Sequence[int] = (),
     ) -> None:
         """``origins`` are the pages that may upload to it from a browser."""
-        super().__init__(folder, port, sink, durable=durable)
+        super().__init__(folder, port, sink, durable=durable, held=held)
         self.access_key = access_key
         self.secret_key = secret_key
         self.inner_ports = list(inner_ports)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from isekai.devstack.children import LogFile, stop_together
+from isekai.devstack.children import LogFile
 from isekai.devstack.environment import (
     Secrets,
     database_environment,
@@ -18,7 +18,7 @@ from isekai.devstack.environment import (
 )
 from isekai.devstack.errors import DevstackError
 from isekai.devstack.ports import free_ports
-from isekai.devstack.servers import PostgreSQL, SeaweedFS, Server, ServerEndedError, Valkey
+from isekai.devstack.servers import PostgreSQL, SeaweedFS, Server, ServerEndedError, Valkey, stop_servers
 from isekai.devstack.terminal import say
 
 PREFIX = "isekai-stack-"
@@ -95,14 +95,9 @@ def start_servers(folder: Path, log: LogFile, keys: Secrets) -> tuple[PostgreSQL
         for server in servers:
             server.wait_until_ready()
     except BaseException:
-        stop_servers(list(servers))
+        stop_servers(servers)
         raise
     return servers
-
-
-def stop_servers(servers: list[Server]) -> None:
-    children = [server.child for server in servers if server.child is not None]
-    stop_together(children, max((server.stop_seconds for server in servers), default=0))
 
 
 @contextmanager
