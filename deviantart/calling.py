@@ -1,0 +1,124 @@
+"""A call to DeviantArt from end to end: send, judge, log. Shared by the API client and by OAuth."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import structlog
+
+from deviantart.config import Config, Timeouts
+from deviantart.errors import Call, DeviantArtError, classify, is_success, payload_of
+from deviantart.transport import Answer, Bounds, Exchange, NoAnswer, perform
+from deviantart.types import UnreadablePayload
+
+logger = structlog.get_logger(__name__)
+
+MINOR_VERSION = "20240701"
+MAX_ANSWER_BYTES = 2 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Makes calls in one configuration. ``token`` goes into the header; ``secrets`` are kept out of errors and logs."""
+
+    config: Config
+    token: str | None = None
+    secrets: Collection[str] = ()
+    correlation_id: str | None = None
+
+    def call(
+        self,
+        call: Call,
+        method: str,
+        url: str,
+        *,
+        read: Callable[[Mapping[str, Any], datetime | None], T],
+        params: Sequence[tuple[str, str]] = (),
+        data: Any = None,
+        content_type: str | None = None,
+        exchange: Exchange | None = None,
+    ) -> T:
+        """What ``read`` makes of the answer's JSON object and date; raises DeviantArtError.
+
+        ``read`` raises UnreadablePayload when a success lacks what it must contain: such an answer proves nothing.
+        """
+        exchange = exchange or Exchange(bounds_for(call, self.config.timeouts))
+        headers = {
+            "User-Agent": self.config.user_agent,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "dA-minor-version": MINOR_VERSION,
+        }
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
+        if content_type is not None:
+            headers["Content-Type"] = content_type
+        log = logger.bind(
+            call=str(call), endpoint=url.removeprefix(self.config.base_url), correlation_id=self.correlation_id
+        )
+        started = time.monotonic()
+        try:
+            answer = perform(
+                exchange,
+                method,
+                url,
+                headers=headers,
+                max_bytes=MAX_ANSWER_BYTES,
+                params=params,
+                data=data,
+                ca_bundle=self.config.ca_bundle,
+            )
+            result = self._judge(call, answer, read)
+        except NoAnswer as silence:
+            failure = classify(call, silence, secrets=self.secrets)
+            _log_failure(log, failure, started)
+            raise failure from None
+        except DeviantArtError as failure:
+            _log_failure(log, failure, started)
+            raise
+        log.info("deviantart_answered", http_status=answer.status, duration_ms=_milliseconds_since(started))
+        return result
+
+    def _judge(self, call: Call, answer: Answer, read: Callable[[Mapping[str, Any], datetime | None], T]) -> T:
+        payload = payload_of(answer)
+        if payload is not None and is_success(answer, payload):
+            try:
+                return read(payload, answer.date)
+            except UnreadablePayload:
+                pass
+        raise classify(call, answer, secrets=self.secrets)
+
+
+def bounds_for(call: Call, timeouts: Timeouts) -> Bounds:
+    """A read or a token call may be silent for ``read_seconds``; the two that change something for their whole time.
+
+    An answer to those that comes late is worth more than a quick *unknown*.
+    """
+    whole = {Call.SUBMIT: timeouts.submit_seconds, Call.PUBLISH: timeouts.publish_seconds}.get(call)
+    return Bounds(
+        connect=timeouts.connect_seconds,
+        write=timeouts.write_seconds,
+        read=timeouts.read_seconds if whole is None else whole,
+        call=timeouts.call_seconds if whole is None else whole,
+    )
+
+
+def _log_failure(log: Any, failure: DeviantArtError, started: float) -> None:
+    log.warning(
+        "deviantart_call_failed",
+        code=failure.code,
+        category=str(failure.category),
+        outcome=str(failure.outcome),
+        http_status=failure.http_status,
+        error=failure.error,
+        error_code=failure.error_code,
+        duration_ms=_milliseconds_since(started),
+    )
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
