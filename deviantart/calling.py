@@ -1,5 +1,6 @@
 """A call to DeviantArt from end to end: send, judge, log. Shared by the API client and by OAuth."""
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from deviantart.config import Config, Timeouts
-from deviantart.errors import Call, DeviantArtError, classify, is_success, payload_of
+from deviantart.errors import Call, DeviantArtError, classify, payload_of, reports_an_error
 from deviantart.transport import Answer, Bounds, Exchange, NoAnswer, perform
 from deviantart.types import UnreadablePayload
 
@@ -85,26 +86,26 @@ class Caller:
 
     def _judge(self, call: Call, answer: Answer, read: Callable[[Mapping[str, Any], datetime | None], T]) -> T:
         payload = payload_of(answer)
-        if payload is not None and is_success(answer, payload):
-            try:
+        if 200 <= answer.status < 300 and payload is not None and not reports_an_error(payload):
+            with contextlib.suppress(UnreadablePayload):
                 return read(payload, answer.date)
-            except UnreadablePayload:
-                pass
         raise classify(call, answer, secrets=self.secrets)
 
 
 def bounds_for(call: Call, timeouts: Timeouts) -> Bounds:
-    """A read or a token call may be silent for ``read_seconds``; the two that change something for their whole time.
-
-    An answer to those that comes late is worth more than a quick *unknown*.
-    """
-    whole = {Call.SUBMIT: timeouts.submit_seconds, Call.PUBLISH: timeouts.publish_seconds}.get(call)
-    return Bounds(
-        connect=timeouts.connect_seconds,
-        write=timeouts.write_seconds,
-        read=timeouts.read_seconds if whole is None else whole,
-        call=timeouts.call_seconds if whole is None else whole,
-    )
+    """How long each part of this call may take."""
+    match call:
+        case Call.SUBMIT:
+            whole = timeouts.submit_seconds
+        case Call.PUBLISH:
+            whole = timeouts.publish_seconds
+        case Call.READ:
+            whole = timeouts.read_seconds
+        case Call.EXCHANGE | Call.REFRESH | Call.REVOKE:
+            whole = timeouts.token_seconds
+    # Who waits for a work to be taken or published waits to the end: a late answer is worth more than an unknown one.
+    silence = whole if call in {Call.SUBMIT, Call.PUBLISH} else timeouts.stall_seconds
+    return Bounds(connect=timeouts.connect_seconds, write=timeouts.stall_seconds, read=silence, call=whole)
 
 
 def _log_failure(log: Any, failure: DeviantArtError, started: float) -> None:

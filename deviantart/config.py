@@ -1,5 +1,6 @@
 """Where DeviantArt is, who we are there, and how long a call may take."""
 
+import re
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -11,14 +12,14 @@ USER_AGENT = "Isekai/0.1.0 (+https://github.com/isekai-sh/isekai)"
 class Timeouts:
     """Upper bounds in seconds; each call ends within its own, whatever the other side does.
 
-    ``connect_seconds`` covers finding the address, connecting and the TLS handshake, ``write_seconds`` one write that
-    makes no progress, ``read_seconds`` one silence of a read or a token call, and the last three a whole call.
+    ``connect_seconds`` covers finding the address, connecting and the TLS handshake. ``stall_seconds`` is for one write
+    that makes no progress, and for one silence while a read or a token call is answered. The others bound whole calls.
     """
 
     connect_seconds: float = 5.0
-    write_seconds: float = 30.0
-    read_seconds: float = 20.0
-    call_seconds: float = 30.0
+    stall_seconds: float = 20.0
+    read_seconds: float = 30.0
+    token_seconds: float = 30.0
     submit_seconds: float = 300.0
     publish_seconds: float = 60.0
 
@@ -56,8 +57,8 @@ class Config:
             raise ValueError(
                 "A base url without TLS may only point to this machine: tokens would travel in plain text."
             )
-        if not self.user_agent.strip():
-            raise ValueError("DeviantArt blocks requests without a User-Agent.")
+        if not re.fullmatch(r"[\x21-\x7e][\x20-\x7e]*", self.user_agent):
+            raise ValueError("DeviantArt blocks requests without a User-Agent; it is one line of ASCII characters.")
 
     @property
     def is_loopback(self) -> bool:

@@ -157,11 +157,11 @@ class GrantDead(NotAuthorized):
 
 
 class ClientRefused(DeviantArtError):
-    """DeviantArt does not know our application or its secret: the operator's problem, no artist's."""
+    """DeviantArt does not know our application, its secret or its redirect address: the operator's problem."""
 
     code = "deviantart_client_refused"
     outcome = Outcome.NO
-    explanation = _("DeviantArt does not accept this installation's application id or secret.")
+    explanation = _("DeviantArt does not accept this installation's application id, secret or redirect address.")
 
 
 class Unreachable(DeviantArtError):
@@ -298,15 +298,9 @@ def payload_of(answer: Answer) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-def is_success(answer: Answer, payload: Mapping[str, Any] | None) -> bool:
-    """Whether DeviantArt says that it went well: HTTP 200 alone does not, it may carry an error."""
-    return (
-        200 <= answer.status < 300
-        and payload is not None
-        and payload.get("status") != "error"
-        and "error" not in payload
-        and payload.get("success") is not False
-    )
+def reports_an_error(payload: Mapping[str, Any]) -> bool:
+    """Whether the body says that the call failed. HTTP 200 does not mean that it went well."""
+    return bool(payload.get("error")) or payload.get("status") == "error" or payload.get("success") is False
 
 
 def classify(call: Call, evidence: Answer | NoAnswer, *, secrets: Collection[str] = ()) -> DeviantArtError:
@@ -325,9 +319,7 @@ def classify(call: Call, evidence: Answer | NoAnswer, *, secrets: Collection[str
         "retry_after_seconds": _retry_after(evidence),
         "excerpt": excerpt_of(evidence.body, secrets),
     }
-    if payload is None or not (
-        "error" in payload or payload.get("status") == "error" or payload.get("success") is False
-    ):
+    if payload is None or not reports_an_error(payload):
         return _classify_without_envelope(evidence, payload, words)
     error = _text(payload.get("error"), secrets)
     words |= {
@@ -381,36 +373,31 @@ def _classify_envelope(
         return TokenExpired(**words)
     if status in {401, 403} or error in {"unauthorized", "unverified_account"}:
         return NotAuthorized(**words)
-    if error == "version_error" or status == 404:
-        return Unexpected(outcome=Outcome.NO, **words)
+    if call is Call.PUBLISH and code in _PUBLISH_CODES:
+        return _PUBLISH_CODES[code](**words)
     if call in {Call.SUBMIT, Call.PUBLISH} and _speaks_of_a_quota(words["description"]):
         return QuotaExceeded(**words)
-    if call is Call.PUBLISH and code in _PUBLISH_CODES and not words["details"]:
-        return _PUBLISH_CODES[code](**words)
-    if 200 <= status < 300 or 400 <= status < 500:
+    if call is Call.PUBLISH and code == 6:
+        return PublicationFailed(**words)
+    # A failed validation of a field may carry code 0 or 1 as well (section 4), and then says which field.
+    if call is Call.PUBLISH and code in {0, 1} and not words["details"]:
+        return PolicyNotAccepted(**words)
+    if 200 <= status < 300 or status in {400, 413, 415, 422}:
         return Rejected(**words)
-    return Unexpected(**words)
+    return Unexpected(outcome=Outcome.NO if 400 <= status < 500 else Outcome.UNKNOWN, **words)
 
 
-# A failed validation may carry code 0 as well, with ``error_details``. What is not named here is refused for good.
-_PUBLISH_CODES: dict[int | None, type[DeviantArtError]] = {
-    0: PolicyNotAccepted,
-    1: PolicyNotAccepted,
-    6: PublicationFailed,
-    7: ItemNotFound,
-    9: AlreadyPublished,
-}
+_PUBLISH_CODES: dict[int | None, type[DeviantArtError]] = {7: ItemNotFound, 9: AlreadyPublished}
 
 
 def _classify_token_error(call: Call, words: dict[str, Any]) -> DeviantArtError:
     """Errors of the token endpoint: only what is about this very refresh token may end a connection."""
     error, status = words["error"], words["http_status"]
-    if error in {"invalid_client", "unauthorized_client"}:
+    # DeviantArt says invalid_request for almost everything, so here the text has to be read.
+    description = words["description"].lower()
+    if error in {"invalid_client", "unauthorized_client"} or "redirect_uri" in description:
         return ClientRefused(**words)
-    # DeviantArt says invalid_request where the standard says invalid_grant, so here the text has to be read.
-    is_dead = error == "invalid_grant" or (
-        error == "invalid_request" and "refresh_token is invalid" in words["description"].lower()
-    )
+    is_dead = error == "invalid_grant" or (error == "invalid_request" and "refresh_token is invalid" in description)
     if call is Call.REFRESH and status == 400 and is_dead:
         return GrantDead(**words)
     if call is Call.EXCHANGE and status == 400 and error in {"invalid_grant", "invalid_request"}:
