@@ -172,7 +172,7 @@ def describe_exit(code: int) -> str:
 
 
 def stop_together(children: Iterable[tuple[Child, float]], hurry: Callable[[], bool] = lambda: False) -> None:
-    """Ask all of them at once to end, each within its own seconds; what then still runs, or once ``hurry``, is killed."""
+    """Ask all of them at once to end, each within its own seconds; kill what then still runs, all once ``hurry``."""
     asked = list(children)
     started = time.monotonic()
     for child, _seconds in asked:

@@ -5,6 +5,10 @@ class DevstackError(Exception):
     """The message says what is wrong and, where we know it, what to do."""
 
 
+class UsageError(DevstackError):
+    """The command line cannot be understood."""
+
+
 class Interrupted(BaseException):
     """A signal asked us to end. Like KeyboardInterrupt it is no Exception, so that no handler swallows it."""
 

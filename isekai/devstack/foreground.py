@@ -15,6 +15,11 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FINISH_SECONDS = 15
 
 
+def _heard() -> list[signal.Signals]:
+    # nohup has SIGHUP ignored, and means it.
+    return [ending for ending in ENDING if ending != signal.SIGHUP or signal.getsignal(ending) != signal.SIG_IGN]
+
+
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
     """Within it a signal that asks us to end raises Interrupted, once: what cleans up afterwards is left in peace."""
@@ -24,11 +29,21 @@ def signals_interrupt() -> Iterator[None]:
             signal.signal(ending, signal.SIG_IGN)
         raise Interrupted(signum)
 
-    # nohup has SIGHUP ignored, and means it.
-    heard = [ending for ending in ENDING if ending != signal.SIGHUP or signal.getsignal(ending) != signal.SIG_IGN]
-    former = {ending: signal.signal(ending, interrupt) for ending in heard}
+    former = {ending: signal.signal(ending, interrupt) for ending in _heard()}
     try:
         yield
+    finally:
+        for ending, handler in former.items():
+            signal.signal(ending, handler)
+
+
+@contextmanager
+def signals_counted() -> Iterator[list[int]]:
+    """Within it such signals interrupt nothing: they are gathered in a list for whoever wants to look."""
+    signals: list[int] = []
+    former = {ending: signal.signal(ending, lambda signum, _frame: signals.append(signum)) for ending in ENDING}
+    try:
+        yield signals
     finally:
         for ending, handler in former.items():
             signal.signal(ending, handler)

@@ -36,6 +36,19 @@ def package_folder(module: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where and how a server runs."""
+
+    folder: Path
+    port: int
+    sink: Sink
+    durable: bool
+    """What it has confirmed survives a crash, as in production."""
+    held: tuple[int, ...] = ()
+    """Descriptors that it keeps open as long as it lives."""
+
+
 class Server(ABC):
     """One embedded server: prepares its folder, starts, and knows when it can be used."""
 
@@ -43,16 +56,10 @@ class Server(ABC):
     stop_signal = signal.SIGTERM
     stop_seconds = 10.0
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, durable: bool, held: Sequence[int] = ()) -> None:
-        """``durable``: what it has confirmed survives a crash, as in production.
-
-        ``held`` are descriptors that it keeps open as long as it lives.
-        """
-        self.folder = folder
-        self.port = port
-        self.sink = sink
-        self.durable = durable
-        self.held = list(held)
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.folder = place.folder
+        self.port = place.port
         self.child: Child | None = None
 
     @abstractmethod
@@ -137,8 +144,8 @@ class PostgreSQL(Server):
     name = "postgres"
     stop_signal = signal.SIGINT  # the fast stop; SIGTERM waits for every client to leave
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool, held: Sequence[int] = ()) -> None:
-        super().__init__(folder, port, sink, durable=durable, held=held)
+    def __init__(self, place: Place, *, password: str) -> None:
+        super().__init__(place)
         self.password = password
 
     @property
@@ -189,7 +196,7 @@ class PostgreSQL(Server):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         command = [*self._prefix.command, str(self._binaries / "initdb"), "-D", str(unfinished), "-U", NAME]
         command += ["-E", "UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
-        command += [f"--pwfile={secret}", *([] if self.durable else ["--no-sync"])]
+        command += [f"--pwfile={secret}", *([] if self.place.durable else ["--no-sync"])]
         done = subprocess.run(
             command,
             env=self._environment(),
@@ -214,7 +221,7 @@ class PostgreSQL(Server):
             "log_timezone": "UTC",
             "timezone": "UTC",
         }
-        if not self.durable:
+        if not self.place.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         command = [*self._prefix.command, str(self._binaries / "postgres"), "-D", str(self.data)]
         command += ["-h", HOST, "-p", str(self.port)]
@@ -225,8 +232,8 @@ class PostgreSQL(Server):
             command,
             env=self._environment(),
             cwd="/",
-            sink=self.sink,
-            pass_fds=self.held,
+            sink=self.place.sink,
+            pass_fds=self.place.held,
             stop_signal=self.stop_signal,
             user=self._prefix.user,
         )
@@ -258,8 +265,8 @@ def valkey_binary() -> str:
 class Valkey(Server):
     name = "redis"
 
-    def __init__(self, folder: Path, port: int, sink: Sink, *, password: str, durable: bool, held: Sequence[int] = ()) -> None:
-        super().__init__(folder, port, sink, durable=durable, held=held)
+    def __init__(self, place: Place, *, password: str) -> None:
+        super().__init__(place)
         self.password = password
 
     @property
@@ -272,7 +279,7 @@ class Valkey(Server):
             "port": self.port,
             "bind": HOST,
             "dir": f'"{self.folder}"',
-            "appendonly": "yes" if self.durable else "no",
+            "appendonly": "yes" if self.place.durable else "no",
             "save": '""',
             # A broker that evicts loses messages.
             "maxmemory-policy": "noeviction",
@@ -282,7 +289,14 @@ class Valkey(Server):
         config = self.folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()), encoding="utf-8")
-        self.child = Child(self.name, [valkey_binary(), str(config)], env=os.environ, cwd=self.folder, sink=self.sink, pass_fds=self.held)
+        self.child = Child(
+            self.name,
+            [valkey_binary(), str(config)],
+            env=os.environ,
+            cwd=self.folder,
+            sink=self.place.sink,
+            pass_fds=self.place.held,
+        )
 
     def answers(self) -> bool:
         try:
@@ -327,19 +341,15 @@ class SeaweedFS(Server):
 
     def __init__(
         self,
-        folder: Path,
-        port: int,
-        sink: Sink,
+        place: Place,
         *,
         access_key: str,
         secret_key: str,
         inner_ports: Sequence[int],
         origins: Sequence[str],
-        durable: bool,
-        held: Sequence[int] = (),
     ) -> None:
         """``origins`` are the pages that may upload to it from a browser."""
-        super().__init__(folder, port, sink, durable=durable, held=held)
+        super().__init__(place)
         self.access_key = access_key
         self.secret_key = secret_key
         self.inner_ports = list(inner_ports)
@@ -386,8 +396,10 @@ class SeaweedFS(Server):
             *(f"-{key}={value}" for key, value in options.items()),
         ]
         # Ending in order takes it two seconds, which only data that is to stay is worth.
-        stop_signal = signal.SIGTERM if self.durable else signal.SIGKILL
-        self.child = Child(self.name, command, env=os.environ, cwd=self.folder, sink=self.sink, stop_signal=stop_signal)
+        stop_signal = signal.SIGTERM if self.place.durable else signal.SIGKILL
+        self.child = Child(
+            self.name, command, env=os.environ, cwd=self.folder, sink=self.place.sink, stop_signal=stop_signal
+        )
 
     def answers(self) -> bool:
         # Anything but a refused connection: without a signature the answer of a healthy server is 403.

@@ -18,7 +18,7 @@ from isekai.devstack.environment import (
 )
 from isekai.devstack.errors import DevstackError
 from isekai.devstack.ports import free_ports
-from isekai.devstack.servers import PostgreSQL, SeaweedFS, Server, ServerEndedError, Valkey, stop_servers
+from isekai.devstack.servers import Place, PostgreSQL, SeaweedFS, Server, ServerEndedError, Valkey, stop_servers
 from isekai.devstack.terminal import say
 
 PREFIX = "isekai-stack-"
@@ -71,17 +71,14 @@ def temporary_folder() -> Iterator[Path]:
 def make_servers(folder: Path, log: LogFile, keys: Secrets) -> tuple[PostgreSQL, Valkey, SeaweedFS]:
     ports = free_ports(3 + len(SeaweedFS.INNER_PORTS))
     return (
-        PostgreSQL(folder / "postgres", ports[0], log, password=keys.database_password, durable=False),
-        Valkey(folder / "redis", ports[1], log, password=keys.redis_password, durable=False),
+        PostgreSQL(Place(folder / "postgres", ports[0], log, durable=False), password=keys.database_password),
+        Valkey(Place(folder / "redis", ports[1], log, durable=False), password=keys.redis_password),
         SeaweedFS(
-            folder / "s3",
-            ports[2],
-            log,
+            Place(folder / "s3", ports[2], log, durable=False),
             access_key=keys.s3_access_key,
             secret_key=keys.s3_secret_key,
             inner_ports=ports[3:],
             origins=["*"],  # each test serves its pages on a port of its own
-            durable=False,
         ),
     )
 
