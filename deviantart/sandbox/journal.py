@@ -1,0 +1,78 @@
+"""Who asked for what, when, and what became of it: the requests of the ledger."""
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deviantart.sandbox.store import Store
+
+_FLUSH_SECONDS = 0.2
+
+
+@dataclass
+class Entry:
+    """One request. ``status`` None: no answer yet, or none at all.
+
+    ``committed``: it changed something. ``delivered``: its true answer reached a client that was still there.
+    """
+
+    id: int
+    time: str
+    method: str
+    path: str
+    username: str | None = None
+    client_id: str | None = None
+    status: int | None = None
+    error: str | None = None
+    error_code: int | None = None
+    committed: bool = False
+    fault: str | None = None
+    delivered: bool = False
+    grant_type: str | None = None
+    title: str | None = None
+    sha256: str | None = None
+    itemid: int | None = None
+    deviationid: str | None = None
+    ended: bool = False
+
+
+class Journal:
+    """Kept in memory and written in batches, at the latest a fifth of a second after a request has ended."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: dict[int, Entry] = {}
+        self._ended: list[Entry] = []
+        self._next_id = 1 + (store.value("SELECT max(id) FROM requests") or 0)
+
+    def begin(self, *, time: str, method: str, path: str) -> Entry:
+        entry = Entry(self._next_id, time, method, path)
+        self._next_id += 1
+        self._open[entry.id] = entry
+        return entry
+
+    def end(self, entry: Entry) -> None:
+        if self._open.pop(entry.id, None) is None:
+            return  # the sandbox was emptied meanwhile
+        entry.ended = True
+        if not self._ended:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+        self._ended.append(entry)
+
+    def flush(self) -> None:
+        if self._ended:
+            self._store.add_requests([(entry.id, json.dumps(asdict(entry))) for entry in self._ended])
+            self._ended.clear()
+
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """Every request with a larger id than ``since``, those still open included, in the order of arrival."""
+        self.flush()
+        rows = self._store.all("SELECT entry FROM requests WHERE id > ? ORDER BY id", since)
+        entries = [json.loads(row["entry"]) for row in rows]
+        entries += [asdict(entry) for entry in self._open.values() if entry.id > since]
+        return sorted(entries, key=lambda entry: entry["id"])
+
+    def forget(self) -> None:
+        self._open.clear()
+        self._ended.clear()

@@ -1,0 +1,314 @@
+"""HTTP/1.1 by hand, on asyncio: a stand-in must be able to do what no web server would, such as reset or break off.
+
+One event loop serves every connection, so whatever runs between two awaits is atomic. Bodies are read only as fast as
+they are consumed and never collected here.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+CHUNK_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+IDLE_SECONDS = 75
+REASONS = {
+    200: "OK",
+    302: "Found",
+    304: "Not Modified",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class MalformedRequest(Exception):
+    """The bytes on the wire are no request; the connection ends after a 400."""
+
+
+class ClientGone(Exception):
+    """The client closed or reset the connection before its request was complete."""
+
+
+@dataclass
+class Response:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/html; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+    file: Path | None = None  # sent instead of the body, piece by piece
+
+
+def json_response(payload: Any, status: int = 200, *, indent: int | None = None) -> Response:
+    body = json.dumps(payload, indent=indent, ensure_ascii=False).encode()
+    return Response(status, body, "application/json; charset=utf-8")
+
+
+@dataclass
+class Request:
+    method: str
+    path: str  # unquoted, without the query
+    query: str  # as it came
+    headers: dict[str, str]  # names in lower case
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+    def accepts_gzip(self) -> bool:
+        for offer in self.headers.get("accept-encoding", "").lower().split(","):
+            coding, _, weight = offer.partition(";")
+            if coding.strip() == "gzip":
+                return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+        return False
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Streams, plus an event for "the other side has gone", which a stalled answer waits for."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
+    ) -> None:
+        super().__init__(reader, connected)
+        self.gone = asyncio.Event()
+
+    def eof_received(self) -> bool | None:
+        self.gone.set()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
+        super().connection_lost(exc)
+
+
+class Exchange:
+    """One request on one connection, and the ways in which it can be answered, or not."""
+
+    def __init__(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event
+    ) -> None:
+        self.request = request
+        self.gone = gone
+        self.keep_alive = request.headers.get("connection", "").lower() != "close"
+        self._reader = reader
+        self.writer = writer
+        self._body_read = False
+
+    async def body(self, bytes_per_second: float | None = None) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 64 KiB. Raises ClientGone when it ends before its announced length."""
+        self._body_read = True
+        headers = self.request.headers
+        if headers.get("expect", "").lower() == "100-continue":
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        started, received = loop.time(), 0
+        try:
+            async for piece in self._pieces():
+                received += len(piece)
+                if bytes_per_second is not None:
+                    await asyncio.sleep(started + received / bytes_per_second - loop.time())
+                yield piece
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise ClientGone from error
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        headers = self.request.headers
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            while size := _chunk_size(await self._line()):
+                async for piece in self._exactly(size):
+                    yield piece
+                await self._reader.readexactly(2)
+            while await self._line():
+                pass  # trailers
+        elif length := headers.get("content-length"):
+            if not length.isdecimal():
+                raise MalformedRequest("Content-Length is no number")
+            async for piece in self._exactly(int(length)):
+                yield piece
+
+    async def _exactly(self, length: int) -> AsyncIterator[bytes]:
+        while length:
+            piece = await self._reader.read(min(length, CHUNK_BYTES))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", length)
+            length -= len(piece)
+            yield piece
+
+    async def _line(self) -> bytes:
+        try:
+            return (await self._reader.readuntil(b"\r\n"))[:-2]
+        except asyncio.LimitOverrunError as error:
+            raise MalformedRequest("a chunk has no size") from error
+
+    async def finish_body(self) -> None:
+        """Read what nobody asked for, so that the next request on this connection starts where it should."""
+        if not self._body_read:
+            async for _ in self.body():
+                pass
+
+    async def send(self, response: Response) -> bool:
+        """Answer. True when every byte was handed over to a client that was still there."""
+        if self.gone.is_set():
+            self.keep_alive = False
+            return False
+        try:
+            self.writer.write(self._head(response) + (b"" if response.file else response.body))
+            if response.file is not None:
+                with response.file.open("rb") as file:
+                    while piece := file.read(CHUNK_BYTES):
+                        self.writer.write(piece)
+                        await self.writer.drain()
+            await self.writer.drain()
+        except ConnectionError:
+            self.keep_alive = False
+            return False
+        return not self.writer.is_closing()
+
+    async def send_cut(self, response: Response, body_bytes: int) -> None:
+        """Announce the whole answer, send its first bytes and end the connection."""
+        self.writer.write(self._head(response) + response.body[:body_bytes])
+        self.keep_alive = False
+
+    def reset(self) -> None:
+        """End the connection with RST: the client sees "connection reset by peer"."""
+        self.keep_alive = False
+        _reset(self.writer)
+
+    def _head(self, response: Response) -> bytes:
+        length = response.file.stat().st_size if response.file else len(response.body)
+        lines = [
+            f"HTTP/1.1 {response.status} {REASONS.get(response.status, 'Status')}",
+            f"Content-Type: {response.content_type}",
+            f"Content-Length: {length}",
+            *(f"{name}: {value}" for name, value in response.headers.items()),
+        ]
+        if not self.keep_alive:
+            lines.append("Connection: close")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class HttpServer:
+    """Accepts connections and hands each request to ``handle``, which must answer, reset, or leave it unanswered."""
+
+    def __init__(self, handle: Callable[[Exchange], Awaitable[None]]) -> None:
+        self._handle = handle
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port (the chosen one when it was 0)."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> _Protocol:
+            protocol: _Protocol
+            reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES, loop=loop)
+
+            def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                task = loop.create_task(self._serve(reader, writer, protocol.gone))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+            protocol = _Protocol(reader, connected)
+            return protocol
+
+        self._server = await loop.create_server(connection, host, port, backlog=1024)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Stop listening, reset what is still open, and wait until nothing runs any more."""
+        if self._server is not None:
+            self._server.close()
+        self.reset_all()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def reset_all(self, *, but: Exchange | None = None) -> None:
+        for writer in list(self._writers):
+            if but is None or writer is not but.writer:
+                _reset(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        self._writers.add(writer)
+        _no_delay(writer)
+        try:
+            keep_alive = True
+            while keep_alive:
+                idle = loop.call_later(IDLE_SECONDS, writer.close)
+                try:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                finally:
+                    idle.cancel()
+                exchange = Exchange(_parse_head(head), reader, writer, gone)
+                await self._handle(exchange)
+                if not writer.is_closing():
+                    await exchange.finish_body()
+                keep_alive = exchange.keep_alive and not writer.is_closing()
+        except (asyncio.IncompleteReadError, ConnectionError, ClientGone):
+            pass  # the client left, between two requests or in the middle of one
+        except (MalformedRequest, asyncio.LimitOverrunError) as error:
+            body = f"400 Bad Request: {error}\n".encode()
+            head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            writer.write(head + body)
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+def _parse_head(head: bytes) -> Request:
+    request_line, *lines = head[:-4].decode("latin-1").split("\r\n")
+    try:
+        method, target, version = request_line.split(" ")
+    except ValueError as error:
+        raise MalformedRequest("the request line has not three parts") from error
+    if version not in {"HTTP/1.1", "HTTP/1.0"}:
+        raise MalformedRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise MalformedRequest("a header has no colon")
+        headers[name.lower()] = value.strip()
+    if version == "HTTP/1.0":
+        headers["connection"] = "close"
+    path, _, query = target.partition("?")
+    return Request(method, unquote(path), query, headers)
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.partition(b";")[0].strip()
+    if not digits.isalnum():  # int() would also take a sign
+        raise MalformedRequest("a chunk has no size")
+    try:
+        return int(digits, 16)
+    except ValueError as error:
+        raise MalformedRequest("a chunk has no size") from error
+
+
+def _no_delay(writer: asyncio.StreamWriter) -> None:
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    connection: socket.socket = writer.get_extra_info("socket")
+    if not writer.is_closing():
+        # A linger of zero seconds turns the close into an RST.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
