@@ -1,5 +1,9 @@
 """Why a work, a file or an upload could not do what was asked of it."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from isekai.errors import IsekaiError
@@ -55,8 +59,119 @@ class NotPublishable(DeviationError):
     status = 422
 
 
+class FieldsRefused(DeviationError):
+    """Values that cannot be stored as they are; ``details`` has every reason, by field."""
+
+    code = "invalid"
+    status = 400
+
+    def __init__(self, details: Mapping[str, Any]) -> None:
+        super().__init__(_("Some fields cannot be used as they are."), details=details)
+
+
+class ReferenceNotFound(DeviationError):
+    """An id inside the request names nothing that the caller has; ``details`` says in which field."""
+
+    code = "not_found"
+    status = 404
+
+    def __init__(self, field: str, message: str | Promise) -> None:
+        super().__init__(message, details={field: [message]})
+
+
+class UploadNotUsable(DeviationError):
+    """The upload is the caller's, but it cannot become a file of a work: not verified yet, rejected, or used."""
+
+    code = "upload_not_usable"
+    status = 409
+
+
+class TimeRefused(DeviationError):
+    """Nothing can be published at that time; ``details`` says why, and which choice there is."""
+
+    code = "time_refused"
+    status = 422
+
+
+class InTheTrash(DeviationError):
+    code = "in_the_trash"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("This work is in the trash. Restore it first."))
+
+
+class DecisionNeeded(DeviationError):
+    """What became of the work is for a person to say, before anything else happens to it."""
+
+    code = "decision_needed"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("This work waits for your decision. Say first what became of it."))
+
+
+class PartlyLive(DeviationError):
+    """A part of the work is on DeviantArt: its files, its mode and its account stay as they are."""
+
+    code = "partly_live"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("A part of this work is already on DeviantArt, so its files, mode and account stay as they are.")
+        )
+
+
+class NotEditable(DeviationError):
+    """The work has been published."""
+
+    code = "not_editable"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("This work is published. Change it on DeviantArt."))
+
+
+class Busy(DeviationError):
+    """Somebody else held the row for longer than a request may wait. Nothing was changed."""
+
+    code = "busy"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("This work is being changed by somebody else at this moment. Try again."))
+
+
 class UploadRefused(DeviationError):
     """A file that cannot be accepted."""
 
     code = "upload_refused"
     status = 422
+
+
+class StoredFileMissing(DeviationError):
+    """Storage answered, and has nothing under the key."""
+
+    code = "stored_file_missing"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("This file is not in storage any more."))
+
+
+class StorageUnavailable(DeviationError):
+    """Storage did not answer, or refused us; trying again later helps."""
+
+    code = "storage_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(_("The file storage does not answer at the moment. Try again in a minute."))
+
+
+class ForeignStorageKey(DeviationError):
+    """A key that is none of ours, or not of the workspace that it was said to be of. Nothing was touched."""
+
+    code = "foreign_storage_key"
+    status = 500
