@@ -5,6 +5,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from pathlib import Path
 
 from deviantart.sandbox import oauth
@@ -63,11 +64,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
         )
         return str(arguments.client_id)
 
-    controls = Controls(state, register_configured_app, lambda exchange: server.reset_all(but=exchange))
-    server = HttpServer(Sandbox(state, controls).handle)
-    port = await server.start(arguments.host, arguments.port)
+    server = HttpServer()
+    sandbox = Sandbox(state, Controls(state, register_configured_app, server.reset_others))
+    try:
+        port = await server.start(arguments.host, arguments.port, sandbox.handle)
+    except OSError as error:
+        sys.exit(f"The sandbox cannot listen on {arguments.host}, port {arguments.port}: {error.strerror}")
     host = "127.0.0.1" if arguments.host in {"0.0.0.0", "::"} else arguments.host  # noqa: S104 - compared, not bound
-    address = f"http://{host}:{port}"
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     state.base_url = (arguments.base_url or address).rstrip("/")
 
     ended = asyncio.Event()

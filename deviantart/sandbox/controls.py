@@ -84,13 +84,12 @@ class Controls:
     """The paths under ``/_sandbox/``: JSON in, JSON out, no faults, no waits, no journal."""
 
     def __init__(
-        self, state: State, register_configured_app: Callable[[], str], reset_connections: Callable[[Exchange], None]
+        self, state: State, register_configured_app: Callable[[], str], reset_others: Callable[[], object]
     ) -> None:
         self._state = state
         self._register_configured_app = register_configured_app
-        self._reset_connections = reset_connections
+        self._reset_others = reset_others
         self._default_client_id = register_configured_app()
-        self._exchange: Exchange | None = None
         self._controls: dict[tuple[str, str], _Control] = {
             ("GET", "/_sandbox/"): _Control("this page", self._documentation),
             ("GET", "/_sandbox/ledger"): _Control(
@@ -179,7 +178,6 @@ class Controls:
         try:
             control = self._find(request.method, path)
             given = _parse(bytes(body)) if control.takes is not None and request.method != "GET" else None
-            self._exchange = exchange
             result = control.run(given, dict(parse_form(request.query)))
         except ControlError as error:
             problem = {"error": str(error), "field": error.field, "accepted": error.accepted}
@@ -392,8 +390,7 @@ class Controls:
         return {"revoked": True}
 
     def _reset(self, _body: Any, _query: Mapping[str, str]) -> dict[str, Any]:
-        if self._exchange is not None:
-            self._reset_connections(self._exchange)
+        self._reset_others()
         self._state.empty()
         self._register_configured_app()
         return {"reset": True}

@@ -7,6 +7,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+_ORIENTATION = 0x0112
+_TURNED = {5, 6, 7, 8}  # by a quarter
 # Larger pictures are shown as they are: scaling one would take more memory than a stand-in may ask for.
 _MAX_SCALED_PIXELS = 60_000_000
 
@@ -33,11 +35,8 @@ def inspect(path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
-                width, height = image.size
-                if image.getexif().get(0x0112, 1) in {5, 6, 7, 8}:  # shown turned by a quarter
-                    width, height = height, width
-                transparency = "A" in image.getbands() or "transparency" in image.info
-                return Picture("image", Image.MIME.get(image.format or "", "image/png"), width, height, transparency)
+                width, height = _upright_size(image)
+                return Picture("image", Image.MIME[image.format or ""], width, height, _has_transparency(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         pass  # no picture, or none that Pillow can read
     with path.open("rb") as file:
@@ -49,6 +48,18 @@ def inspect(path: Path) -> Picture:
     return Picture("other", "application/octet-stream")
 
 
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    # Of a PNG, Pillow would read all pixels in search of an orientation.
+    if image.format in {"JPEG", "WEBP", "TIFF"} and image.getexif().get(_ORIENTATION) in _TURNED:
+        return height, width
+    return width, height
+
+
+def _has_transparency(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
+
+
 def scale(source: Path, target: Path, size: int) -> None:
     """Write a copy that fits into a square of ``size`` pixels. Raises OSError when the picture cannot be scaled."""
     with Image.open(source, formats=_FORMATS) as image:
@@ -56,7 +67,7 @@ def scale(source: Path, target: Path, size: int) -> None:
             raise OSError("too large to be scaled")
         image.draft("RGB", (size, size))
         upright = ImageOps.exif_transpose(image)
-        transparent = "A" in upright.getbands() or "transparency" in upright.info
+        transparent = _has_transparency(upright)
         copy = upright.convert("RGBA" if transparent else "RGB")
         copy.thumbnail((size, size))
         # Written beside and moved, so that nobody is served half of it.

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 MAX_FIELDS_BYTES = 2 * 1024 * 1024
+_NUMBERS = count()
 _DISPOSITION = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -24,8 +25,7 @@ class Upload:
         self.size = 0
         self.max_bytes = max_bytes
         self._digest = hashlib.sha256()
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            self.path = Path(file.name)
+        self.path = folder / str(next(_NUMBERS))
         self._file = self.path.open("wb")
 
     @property

@@ -105,7 +105,7 @@ class Exchange:
         self.gone = gone
         self.keep_alive = request.headers.get("connection", "").lower() != "close"
         self._reader = reader
-        self.writer = writer
+        self._writer = writer
         self._body_read = False
 
     async def body(self, bytes_per_second: float | None = None) -> AsyncIterator[bytes]:
@@ -113,7 +113,7 @@ class Exchange:
         self._body_read = True
         headers = self.request.headers
         if headers.get("expect", "").lower() == "100-continue":
-            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         loop = asyncio.get_running_loop()
         started, received = loop.time(), 0
         try:
@@ -166,27 +166,28 @@ class Exchange:
             self.keep_alive = False
             return False
         try:
-            self.writer.write(self._head(response) + (b"" if response.file else response.body))
-            if response.file is not None:
+            bodyless = self.request.method == "HEAD"
+            self._writer.write(self._head(response) + (b"" if bodyless or response.file else response.body))
+            if response.file is not None and not bodyless:
                 with response.file.open("rb") as file:
                     while piece := file.read(CHUNK_BYTES):
-                        self.writer.write(piece)
-                        await self.writer.drain()
-            await self.writer.drain()
+                        self._writer.write(piece)
+                        await self._writer.drain()
+            await self._writer.drain()
         except ConnectionError:
             self.keep_alive = False
             return False
-        return not self.writer.is_closing()
+        return not self._writer.is_closing()
 
     async def send_cut(self, response: Response, body_bytes: int) -> None:
         """Announce the whole answer, send its first bytes and end the connection."""
-        self.writer.write(self._head(response) + response.body[:body_bytes])
+        self._writer.write(self._head(response) + response.body[:body_bytes])
         self.keep_alive = False
 
     def reset(self) -> None:
         """End the connection with RST: the client sees "connection reset by peer"."""
         self.keep_alive = False
-        _reset(self.writer)
+        _reset(self._writer)
 
     def _head(self, response: Response) -> bytes:
         length = response.file.stat().st_size if response.file else len(response.body)
@@ -202,15 +203,13 @@ class Exchange:
 
 
 class HttpServer:
-    """Accepts connections and hands each request to ``handle``, which must answer, reset, or leave it unanswered."""
+    """Accepts connections and hands each request to a handler, which answers, resets or leaves it unanswered."""
 
-    def __init__(self, handle: Callable[[Exchange], Awaitable[None]]) -> None:
-        self._handle = handle
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self) -> None:
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, handle: Callable[[Exchange], Awaitable[None]]) -> int:
         """Listen, and return the port (the chosen one when it was 0)."""
         loop = asyncio.get_running_loop()
 
@@ -219,9 +218,9 @@ class HttpServer:
             reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES, loop=loop)
 
             def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                task = loop.create_task(self._serve(reader, writer, protocol.gone))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task = loop.create_task(_serve(reader, writer, protocol.gone, handle))
+                self._connections[task] = writer
+                task.add_done_callback(self._connections.pop)
 
             protocol = _Protocol(reader, connected)
             return protocol
@@ -233,42 +232,47 @@ class HttpServer:
         """Stop listening, reset what is still open, and wait until nothing runs any more."""
         if self._server is not None:
             self._server.close()
-        self.reset_all()
-        for task in self._tasks:
+        await asyncio.gather(*self.reset_others(), return_exceptions=True)
+
+    def reset_others(self) -> list[asyncio.Task[None]]:
+        """Reset every connection but the caller's own, give up what was being done for them, and return the rests."""
+        others = {task: writer for task, writer in self._connections.items() if task is not asyncio.current_task()}
+        for task, writer in others.items():
+            _reset(writer)
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return list(others)
 
-    def reset_all(self, *, but: Exchange | None = None) -> None:
-        for writer in list(self._writers):
-            if but is None or writer is not but.writer:
-                _reset(writer)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        self._writers.add(writer)
-        _no_delay(writer)
-        try:
-            keep_alive = True
-            while keep_alive:
-                idle = loop.call_later(IDLE_SECONDS, writer.close)
-                try:
-                    head = await reader.readuntil(b"\r\n\r\n")
-                finally:
-                    idle.cancel()
-                exchange = Exchange(_parse_head(head), reader, writer, gone)
-                await self._handle(exchange)
-                if not writer.is_closing():
-                    await exchange.finish_body()
-                keep_alive = exchange.keep_alive and not writer.is_closing()
-        except (asyncio.IncompleteReadError, ConnectionError, ClientGone):
-            pass  # the client left, between two requests or in the middle of one
-        except (MalformedRequest, asyncio.LimitOverrunError) as error:
-            body = f"400 Bad Request: {error}\n".encode()
-            head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-            writer.write(head + body)
-        finally:
-            self._writers.discard(writer)
-            writer.close()
+async def _serve(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    gone: asyncio.Event,
+    handle: Callable[[Exchange], Awaitable[None]],
+) -> None:
+    """Take one request after the other from a connection, until either side ends it."""
+    loop = asyncio.get_running_loop()
+    _no_delay(writer)
+    try:
+        keep_alive = True
+        while keep_alive:
+            idle = loop.call_later(IDLE_SECONDS, writer.close)
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            finally:
+                idle.cancel()
+            exchange = Exchange(_parse_head(head), reader, writer, gone)
+            await handle(exchange)
+            if not writer.is_closing():
+                await exchange.finish_body()
+            keep_alive = exchange.keep_alive and not writer.is_closing()
+    except (asyncio.IncompleteReadError, ConnectionError, ClientGone):
+        pass  # the client left, between two requests or in the middle of one
+    except (MalformedRequest, asyncio.LimitOverrunError) as error:
+        body = f"400 Bad Request: {error}\n".encode()
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        writer.write(head + body)
+    finally:
+        writer.close()
 
 
 def _parse_head(head: bytes) -> Request:

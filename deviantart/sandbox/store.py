@@ -89,6 +89,7 @@ class Store:
         self._temporary = tempfile.TemporaryDirectory(prefix="deviantart-sandbox-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(folder or "")
         self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.uploads, ignore_errors=True)  # what a killed process was receiving
         self._make_folders()
         self._connection = sqlite3.connect(
             ":memory:" if folder is None else self.folder / "sandbox.sqlite3", isolation_level=None
