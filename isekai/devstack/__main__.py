@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isekai.devstack import PROJECT, testing, up
+from isekai.devstack import PROJECT, lint, testing, up
 from isekai.devstack.errors import DevstackError, Interrupted, UsageError
 from isekai.devstack.foreground import signals_interrupt
 from isekai.devstack.terminal import say
@@ -33,6 +33,7 @@ COMMANDS = {
     "up": Command("up", "run the whole system here, until Ctrl-C", up.up),
     "manage": Command("manage COMMAND …", "a management command against the running stack", up.manage),
     "test": Command("test [pytest arguments]", "run the tests on a throw-away stack", testing.run_tests),
+    "lint": Command("lint", "everything else that must hold before a commit", lint.lint),
     "servers": Command("servers [--write FILE]", "keep such a stack's servers up, to run pytest many times", servers),
 }
 

@@ -4,9 +4,11 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from isekai.devstack import PROJECT
 from isekai.devstack.errors import DevstackError
 from isekai.devstack.servers import NAME, PostgreSQL, SeaweedFS, Valkey
 
@@ -84,3 +86,15 @@ def storage_environment(server: SeaweedFS) -> dict[str, str]:
         "S3_ACCESS_KEY_ID": server.access_key,
         "S3_SECRET_ACCESS_KEY": server.secret_key,
     }
+
+
+def settings_names() -> set[str]:
+    """Every variable that the settings read: .env.example lists them all, those that have a default behind a #."""
+    example = (PROJECT / ".env.example").read_text(encoding="utf-8")
+    return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What is left for a run that must not depend on what somebody has set for another one."""
+    names = settings_names()
+    return {name: value for name, value in environment.items() if name not in names}

@@ -10,9 +10,11 @@ from pathlib import Path
 from isekai.devstack.errors import DevstackError
 
 HOST = "127.0.0.1"
-# Below the range from which Linux takes the near ends of outgoing connections (32768 and up), so that a port that was
-# free when it was chosen is not gone when its server comes to bind it.
-FIRST, LAST = 20_000, 32_000
+# SeaweedFS opens a second port so far above most of its own.
+GRPC_OFFSET = 10_000
+# With that offset still below the range from which Linux takes the near ends of outgoing connections (32768 and up), so
+# that a port that was free when it was chosen is not gone when its server comes to bind it.
+FIRST, LAST = 10_000, 22_000
 
 
 def is_free(port: int) -> bool:
@@ -26,8 +28,12 @@ def is_free(port: int) -> bool:
     return True
 
 
+def is_free_for_server(port: int) -> bool:
+    return is_free(port) and is_free(port + GRPC_OFFSET)
+
+
 def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
-    """``count`` different ports that nobody listens on, none of ``besides``.
+    """``count`` different ports that nobody listens on, none of ``besides``, with the ports at the offset above them.
 
     Drawn at random: two stacks that start at the same moment seldom meet, and whoever starts a server on one of them
     must still be ready to find it taken.
@@ -37,7 +43,8 @@ def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
         if len(found) == count:
             return found
         port = FIRST + secrets.randbelow(LAST - FIRST)
-        if port not in found and port not in besides and is_free(port):
+        nearby = {port - GRPC_OFFSET, port, port + GRPC_OFFSET}
+        if nearby.isdisjoint(found) and nearby.isdisjoint(besides) and is_free_for_server(port):
             found.append(port)
     raise DevstackError(f"No {count} free ports between {FIRST} and {LAST} on {HOST}.")
 
@@ -57,7 +64,7 @@ class RememberedPorts:
     def take(self, name: str) -> int:
         """The port of ``name``: the same as ever, or another one, said aloud and remembered, when that is taken."""
         port = self._ports.get(name)
-        if port is None or not is_free(port):
+        if port is None or not is_free_for_server(port):
             others = {taken for other, taken in self._ports.items() if other != name}
             [another] = free_ports(1, besides=others)
             if port is not None:

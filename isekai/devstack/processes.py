@@ -54,10 +54,9 @@ def beat() -> Process:
     return Process("beat", command)
 
 
-def sandbox(port: int, data: str, client_id: str, client_secret: str) -> Process:
+def sandbox(port: int, data: str) -> Process:
     """The stand-in for DeviantArt: development and tests only."""
-    command = ("python", "-m", "deviantart.sandbox", "--port", str(port), "--data", data)
-    return Process("sandbox", (*command, "--client-id", client_id, "--client-secret", client_secret), port)
+    return Process("sandbox", ("python", "-m", "deviantart.sandbox", "--port", str(port), "--data", data), port)
 
 
 def production_processes() -> dict[str, Process]:

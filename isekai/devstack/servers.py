@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ import psycopg
 
 from isekai.devstack.children import Child, Sink, describe_exit, die_with_parent, stop_together
 from isekai.devstack.errors import DevstackError
-from isekai.devstack.ports import HOST
+from isekai.devstack.ports import GRPC_OFFSET, HOST
 
 BIN = Path(sys.executable).parent
 NAME = "isekai"  # of the database, of its user, and of the bucket
@@ -84,9 +84,14 @@ class Server(ABC):
         if self.child is None or self.child.exit_code is not None:
             raise ServerEndedError(self.name, None if self.child is None else self.child.exit_code)
 
+    def clean_up(self) -> None:  # noqa: B027 - most leave nothing outside their folder
+        """Remove what it leaves outside its folder once it has ended."""
 
-def stop_servers(servers: Iterable[Server]) -> None:
+
+def stop_servers(servers: Sequence[Server]) -> None:
     stop_together((server.child, server.stop_seconds) for server in servers if server.child is not None)
+    for server in servers:
+        server.clean_up()
 
 
 class ServerEndedError(DevstackError):
@@ -284,6 +289,7 @@ class Valkey(Server):
             # A broker that evicts loses messages.
             "maxmemory-policy": "noeviction",
             "requirepass": self.password,
+            "loglevel": "warning",
         }
         # In a file and not among the arguments, which everybody on the machine can read.
         config = self.folder / "redis.conf"
@@ -323,21 +329,13 @@ def seaweed_binary() -> str:
 
 
 class SeaweedFS(Server):
-    """It opens a dozen ports; only the one of S3 has to stay the same, the others are of no use to anybody else."""
+    """It opens a dozen ports, and beside most of them another one for gRPC, ``GRPC_OFFSET`` above.
+
+    That offset can be set, port by port, but its own parts do not find each other by what was set.
+    """
 
     name = "s3"
-    INNER_PORTS = (
-        "master.port",
-        "master.port.grpc",
-        "volume.port",
-        "volume.port.grpc",
-        "filer.port",
-        "filer.port.grpc",
-        "s3.port.grpc",
-        "admin.port",
-        "admin.port.grpc",
-        "s3.metricsPort",
-    )
+    INNER_PORTS = ("master.port", "volume.port", "filer.port", "admin.port", "s3.metricsPort")
 
     def __init__(
         self,
@@ -358,6 +356,12 @@ class SeaweedFS(Server):
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    def clean_up(self) -> None:
+        # Their place cannot be chosen, and a server that was killed leaves them.
+        for port in (self.port, *self.inner_ports):
+            for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_OFFSET}.sock"):  # noqa: S108
+                left.unlink(missing_ok=True)
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -389,12 +393,11 @@ class SeaweedFS(Server):
             "bucket": NAME,
         }
         options |= {name: str(port) for name, port in zip(self.INNER_PORTS, self.inner_ports, strict=True)}
-        command = [
-            seaweed_binary(),
-            "-logtostderr=true",
-            "mini",
-            *(f"-{key}={value}" for key, value in options.items()),
-        ]
+        # It is talkative: what it only notes goes into a file of its own, errors to everybody's stream.
+        logs = self.folder / "log"
+        logs.mkdir(exist_ok=True)
+        logging = ["-alsologtostderr=false", "-stderrthreshold=2", f"-logdir={logs}", "-log_max_size_mb=10"]
+        command = [seaweed_binary(), *logging, "mini", *(f"-{key}={value}" for key, value in options.items())]
         # Ending in order takes it two seconds, which only data that is to stay is worth.
         stop_signal = signal.SIGTERM if self.place.durable else signal.SIGKILL
         self.child = Child(

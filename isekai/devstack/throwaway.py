@@ -15,6 +15,7 @@ from isekai.devstack.environment import (
     database_environment,
     redis_environment,
     storage_environment,
+    without_settings,
 )
 from isekai.devstack.errors import DevstackError
 from isekai.devstack.ports import free_ports
@@ -23,10 +24,6 @@ from isekai.devstack.terminal import say
 
 PREFIX = "isekai-stack-"
 TRIES = 3  # between choosing a port and binding it, somebody else may take it
-
-
-# A value of these that somebody has set for another stack would lead there.
-LEADS_ELSEWHERE = ("DATABASE_", "REDIS_", "S3_", "DEVIANTART_")
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class Throwaway:
     @property
     def environment(self) -> dict[str, str]:
         """For a program that works on this stack: our own environment, with the variables in it."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(LEADS_ELSEWHERE)}
-        return {**ours, **self.variables}
+        return {**without_settings(os.environ), **self.variables}
 
 
 def remove_abandoned(folder: Path) -> None:

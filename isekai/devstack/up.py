@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import re
 import socket
 import sys
 import time
@@ -21,6 +20,7 @@ from isekai.devstack.environment import (
     database_environment,
     read_dotenv,
     redis_environment,
+    settings_names,
     storage_environment,
     write_private,
 )
@@ -210,17 +210,19 @@ class Stack:
                 "DEVIANTART_BASE_URL": f"http://{HOST}:{self.ports.take('sandbox')}",
                 "DEVIANTART_CLIENT_ID": self.secrets.deviantart_client_id,
                 "DEVIANTART_CLIENT_SECRET": self.secrets.deviantart_client_secret,
+                "DEVIANTART_APPLICATION_NAME": "Isekai",
             }
         return {**variables, **{name: value for name, value in self.given.items() if name in variables}}
 
     def add_sandbox(self, env: Mapping[str, str]) -> None:
-        sandbox = processes.sandbox(
-            self.ports.take("sandbox"),
-            str(self.folder / "sandbox"),
-            self.secrets.deviantart_client_id,
-            self.secrets.deviantart_client_secret,
-        )
-        self._add(sandbox, env, path="/_sandbox/summary", port=sandbox.port)
+        sandbox = processes.sandbox(self.ports.take("sandbox"), str(self.folder / "sandbox"))
+        # In its environment, since everybody on the machine can read arguments.
+        application = {
+            "SANDBOX_CLIENT_ID": env["DEVIANTART_CLIENT_ID"],
+            "SANDBOX_CLIENT_SECRET": env["DEVIANTART_CLIENT_SECRET"],
+            "SANDBOX_APP_NAME": env["DEVIANTART_APPLICATION_NAME"],
+        }
+        self._add(sandbox, {**env, **application}, path="/_sandbox/summary", port=sandbox.port)
 
     def add_services(self, env: Mapping[str, str]) -> None:
         web = processes.web(f"fd://{self.web_socket.fileno()}")
@@ -354,12 +356,6 @@ def remember_environment(folder: Path, environment: Mapping[str, str]) -> None:
     names = settings_names()
     kept = {name: value for name, value in environment.items() if name in names}
     write_private(folder / "environment.json", json.dumps(kept, indent=2) + "\n")
-
-
-def settings_names() -> set[str]:
-    """Every variable that the settings read: .env.example lists them all, those with a default behind a #."""
-    example = (PROJECT / ".env.example").read_text(encoding="utf-8")
-    return set(re.findall(r"^#?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
 
 
 def manage(arguments: Sequence[str]) -> int:
