@@ -8,11 +8,13 @@ from uuid import UUID
 
 import structlog
 from celery import current_app
-from django.db import transaction
+from django.db import connection, transaction
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
 logger = structlog.get_logger(__name__)
+
+DUE_CHANNEL = "isekai_due"
 
 
 def send(task_name: str, *ids: UUID | int | str) -> None:
@@ -26,3 +28,12 @@ def _send_now(task_name: str, arguments: list[str]) -> None:
         current_app.send_task(task_name, args=arguments, retry=False, ignore_result=True)
     except (BrokerError, RedisError, OSError) as error:
         logger.warning("wake_up_not_sent", task=task_name, error=type(error).__name__)
+
+
+def nudge() -> None:
+    """Wake the dispatcher when the current transaction is committed: something is due in a few seconds.
+
+    Only for such: each NOTIFY takes a lock that all committing transactions share.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"NOTIFY {DUE_CHANNEL}")
