@@ -1,5 +1,6 @@
 from typing import Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -11,8 +12,8 @@ from isekai.ids import new_id
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    def owned_by(self, user: User) -> Self:
-        return self.filter(workspace__memberships__user=user)
+    def owned_by(self, user: User | AnonymousUser) -> Self:
+        return self.filter(workspace__memberships__user=user.pk)
 
     def usable(self) -> Self:
         """Neither revoked nor expired, and whose owner is still an active member of the workspace."""
@@ -49,6 +50,11 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
+        constraints = [
+            models.CheckConstraint(
+                name="api_key_scopes_are_known", condition=Q(scopes__contained_by=["upload", "read", "write"])
+            ),
+        ]
         indexes = [models.Index(fields=["workspace", "-created_at"], name="api_key_list")]
 
     def __str__(self) -> str:

@@ -42,7 +42,7 @@ class Notification(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+", null=True, verbose_name=_("workspace"))
-    # None: to the operators.
+    # None: to the owners of the workspace, and where there is no workspace either, to the operators.
     user = models.ForeignKey(User, models.CASCADE, related_name="+", null=True, verbose_name=_("to"))
     kind = models.CharField(_("what"), max_length=64)
     params = models.JSONField(_("parameters"), default=dict)

@@ -1,22 +1,35 @@
 from typing import Self
 
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
+from django.db.models.functions import Concat
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.encryption import EncryptionKey
 from accounts.models.users import User, Workspace
+from deviantart import oauth
 from isekai import clock
 from isekai.ids import new_id
 
 
 class DeviantArtAccountQuerySet(models.QuerySet["DeviantArtAccount"]):
-    def owned_by(self, user: User) -> Self:
-        return self.filter(workspace__memberships__user=user)
+    def owned_by(self, user: User | AnonymousUser) -> Self:
+        return self.filter(workspace__memberships__user=user.pk)
 
     def connected(self) -> Self:
         return self.exclude(state=DeviantArtAccount.State.DISCONNECTED)
+
+    def able(self) -> Self:
+        """Those that something may be sent for now, by the database's clock."""
+        return self.filter(
+            Q(not_before__isnull=True) | Q(not_before__lte=clock.DatabaseNow()),
+            state=DeviantArtAccount.State.ACTIVE,
+            paused=False,
+            base_url=settings.DEVIANTART_BASE_URL,
+        )
 
 
 class DeviantArtAccount(models.Model):
@@ -49,6 +62,11 @@ class DeviantArtAccount(models.Model):
     token_version = models.PositiveIntegerField(_("token version"), default=0)
     refresh_lease_id = models.UUIDField(null=True, blank=True, editable=False)
     refresh_lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    # A refresh with this very refresh token may have been done without its answer having reached us.
+    refresh_in_doubt = models.BooleanField(default=False, editable=False)
+    # Refreshes since the last one that went well, and when the next makes sense.
+    refresh_failures = models.PositiveSmallIntegerField(default=0, editable=False)
+    refresh_retry_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     state = models.CharField(_("state"), max_length=16, choices=State, default=State.ACTIVE)
     state_reason = models.CharField(_("reason"), max_length=50, blank=True)
@@ -78,6 +96,19 @@ class DeviantArtAccount(models.Model):
                 condition=~Q(state="active")
                 | (~Q(access_token="") & ~Q(refresh_token="") & Q(encryption_key__isnull=False)),
             ),
+            # What refers to a key is under that key: no plain text, and no key that is retired while it is needed.
+            models.CheckConstraint(
+                name="deviantart_account_tokens_are_under_its_key",
+                condition=Q(access_token="", refresh_token="")
+                | Q(
+                    access_token__startswith=Concat(Value("v1:"), "encryption_key", Value(":")),
+                    refresh_token__startswith=Concat(Value("v1:"), "encryption_key", Value(":")),
+                ),
+            ),
+            models.CheckConstraint(
+                name="deviantart_account_disconnected_has_no_tokens",
+                condition=~Q(state="disconnected") | Q(access_token="", refresh_token="", encryption_key__isnull=True),
+            ),
         ]
         indexes = [models.Index(fields=["workspace", "username"], name="deviantart_account_list")]
 
@@ -89,6 +120,28 @@ class DeviantArtAccount(models.Model):
 
     @property
     def is_held(self) -> bool:
-        """Whether its works wait: login lost, paused, or told to come back later."""
-        waits = self.not_before is not None and self.not_before > clock.now()
-        return self.state != self.State.ACTIVE or self.paused or waits
+        """Whether its works wait: login lost, paused, told to come back later, or connected at another server."""
+        return bool(self.held_because)
+
+    @property
+    def held_because(self) -> str:
+        """The first reason why its works wait, as a code; empty when they do not."""
+        if self.state != self.State.ACTIVE:
+            return self.state
+        if self.is_foreign:
+            return "foreign_server"
+        if self.paused:
+            return "paused"
+        if self.not_before is not None and self.not_before > clock.now():
+            return self.not_before_reason or "not_before"
+        return ""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Connected at another server than the one that this installation talks to."""
+        return self.base_url != settings.DEVIANTART_BASE_URL
+
+    @property
+    def missing_scopes(self) -> list[str]:
+        """What Isekai needs and the artist did not grant."""
+        return [scope for scope in oauth.SCOPES if scope not in self.scopes]

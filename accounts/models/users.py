@@ -1,10 +1,10 @@
 """People, and the workspaces that own everything they make."""
 
 import zoneinfo
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import PermissionsMixin
+from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -20,9 +20,9 @@ def validate_time_zone(name: str) -> None:
 
 
 class WorkspaceQuerySet(models.QuerySet["Workspace"]):
-    def of(self, user: "User") -> Self:
+    def of(self, user: "User | AnonymousUser") -> Self:
         """The workspaces that ``user`` is a member of at this moment."""
-        return self.filter(memberships__user=user)
+        return self.filter(memberships__user=user.pk)
 
 
 class Workspace(models.Model):
@@ -82,7 +82,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     objects = UserManager()
 
