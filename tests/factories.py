@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import factory
+from django.conf import settings
 from factory.django import DjangoModelFactory
 
 from accounts.models import DeviantArtAccount, EncryptionKey, User, Workspace
@@ -46,7 +47,7 @@ class DeviantArtAccountFactory(DjangoModelFactory):
     remote_user_id = factory.Sequence(lambda n: f"00000000-0000-0000-0000-{n:012}".upper())
     username = factory.Sequence(lambda n: f"deviant-{n}")
     scopes = ["basic", "user", "browse", "stash", "publish", "gallery"]
-    base_url = "http://127.0.0.1:9080"
+    base_url = factory.LazyFunction(lambda: settings.DEVIANTART_BASE_URL)
     access_token = "v1:testkey:access"
     refresh_token = "v1:testkey:refresh"
     encryption_key = factory.SubFactory(EncryptionKeyFactory)
