@@ -111,7 +111,7 @@ def bounds_for(call: Call, timeouts: Timeouts) -> Bounds:
 def _log_failure(log: Any, failure: DeviantArtError, started: float) -> None:
     log.warning(
         "deviantart_call_failed",
-        code=failure.code,
+        failure=failure.code,  # not "code": the logs hide that key, for it also names the code of a login
         category=str(failure.category),
         outcome=str(failure.outcome),
         http_status=failure.http_status,

@@ -64,7 +64,7 @@ class Client:
 
         With ``itemid`` it overwrites that item, and if it is published already the live work (section 6). Raises
         FileChanged when there are fewer or more bytes, and what reading ``file`` raises: either way the request was
-        broken off before its end.
+        broken off before its end. One read of ``file`` that hangs is beyond our bounds and needs its own.
         """
         exchange = Exchange(bounds_for(Call.SUBMIT, self._config.timeouts), before_send)
         fields: list[tuple[str, Any]] = [
@@ -287,6 +287,7 @@ class _Upload:
 
     def read(self, size: int = -1) -> bytes:
         wanted = self.len if size < 0 else min(size, self.len)
+        self._exchange.check()  # nothing is written while the encoder gathers many small pieces
         with self._exchange.ours():
             chunk = self._read(wanted)
             self.len -= len(chunk)

@@ -77,7 +77,7 @@ def normalise_title(title: str) -> str:
     It cuts titles, refuses or drops characters that are neither letters nor digits, and may escape some as HTML.
     Letters of all scripts are kept. A title without any letter or digit is compared as it is.
     """
-    folded = _folded(html.unescape(title)[:TITLE_MAX_LENGTH])
+    folded = _folded(html.unescape(title).strip()[:TITLE_MAX_LENGTH])
     words = re.sub(r"[\W_]+", " ", folded).strip()
     return (words or folded)[:TITLE_MAX_LENGTH].strip()
 

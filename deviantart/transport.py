@@ -102,6 +102,10 @@ class Exchange:
         """Seconds for the next step, at most ``bound``; raises TimeoutError when the call's time is over."""
         return _positive(min(bound, self.ends_at - time.monotonic()))
 
+    def check(self) -> None:
+        """Raises TimeoutError when the call's time is over."""
+        self.left(self.bounds.call)
+
     def left_to_connect(self) -> float:
         return _positive(self.connects_until - time.monotonic())
 
