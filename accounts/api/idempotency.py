@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework import status
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -34,9 +35,6 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     ),
 )
 
-V = TypeVar("V", bound=APIView)
-P = ParamSpec("P")
-
 
 class UnusableKey(IsekaiError):
     code = "idempotency_key_unusable"
@@ -53,9 +51,7 @@ class StillBeingAnswered(IsekaiError):
     status = 409
 
 
-def idempotent(
-    method: Callable[Concatenate[V, Request, P], Response],
-) -> Callable[Concatenate[V, Request, P], Response]:
+def idempotent(method: Callable[..., Response]) -> Callable[..., Response]:
     """Make a creating method of a view answer a repeated `Idempotency-Key` with its first answer.
 
     What the call makes and what it answers are committed together, so that no crash lies between them; an error is not
@@ -63,7 +59,7 @@ def idempotent(
     """
 
     @wraps(method)
-    def answer_once(view: V, request: Request, *args: P.args, **kwargs: P.kwargs) -> Response:
+    def answer_once(view: APIView, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get(HEADER)
         if key is None:
             return method(view, request, *args, **kwargs)
@@ -79,6 +75,8 @@ def idempotent(
             if known is not None:
                 return _repeat(known, request)
             response = method(view, request, *args, **kwargs)
+            if response.status_code >= status.HTTP_400_BAD_REQUEST:
+                return response
             IdempotencyKey.objects.create(
                 workspace=workspace,
                 key=key,
