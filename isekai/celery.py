@@ -4,6 +4,7 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
+from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
@@ -19,4 +20,17 @@ def keep_our_logging(**_options: object) -> None:
     """Connected so that Celery does not put its own handlers in place of those of the settings."""
 
 
-app.conf.beat_schedule = {}
+app.steps["worker"].add("publisher.worker:PublisherThreads")
+
+
+def every(seconds: float, task: str) -> dict[str, object]:
+    return {"task": task, "schedule": seconds * settings.ISEKAI_TIME_SCALE}
+
+
+app.conf.beat_schedule = {
+    "dispatch": every(5, "publisher.dispatch"),
+    "rescue stuck": every(15, "publisher.rescue"),
+    "find urls": every(5, "publisher.find_urls"),
+    "ask about late": every(60, "publisher.ask_about_late"),
+    "forget dead workers": every(1800, "maintenance.forget_dead_workers"),
+}

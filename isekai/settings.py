@@ -218,8 +218,17 @@ PUBLISHER_LOOK_SECONDS = [env.seconds("PUBLISHER_FIRST_LOOK", 5), env.seconds("P
 PUBLISHER_REPEAT_MARGIN_SECONDS = env.seconds("PUBLISHER_REPEAT_MARGIN", 15)
 # A work that is live, but whose url is not yet to be seen, is looked for so long after each look before.
 PUBLISHER_URL_LOOK_SECONDS = [30 * ISEKAI_TIME_SCALE, *(s * ISEKAI_TIME_SCALE for s in (120, 600, 3600, 86_400))]
+# The least pause of an account that DeviantArt told to slow down.
+RATE_LIMITER_BASE_DELAY_SECONDS = (
+    env.integer("RATE_LIMITER_BASE_DELAY_MS", 3000, least=100, most=300_000) / 1000 * ISEKAI_TIME_SCALE
+)
 # How far our clock and DeviantArt's may lie apart when a work is recognised by its time. Not a wait: never scaled.
 PUBLISHER_MATCH_SECONDS = 120
+
+# Tests put files there that kill our processes at named points (isekai/faults.py).
+FAULTS_DIRECTORY = env.text("ISEKAI_FAULTS_DIRECTORY", "") or None
+if FAULTS_DIRECTORY and ISEKAI_ENV != "test":
+    raise ImproperlyConfigured("ISEKAI_FAULTS_DIRECTORY may only be set with ISEKAI_ENV=test; expected: no value.")
 
 # --- accounts: waits in seconds, before the time scale ---------------------------------------------------------------
 TOKEN_REFRESH_MARGIN_SECONDS = 300
@@ -297,6 +306,9 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
 # Both together, so that a stranger cannot lock the owner out from elsewhere.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "accounts.web.views.answer_lockout"
+# Whether somebody new who signs in with DeviantArt becomes a user; an operator can always make users.
+ISEKAI_OPEN_REGISTRATION = env.boolean("ISEKAI_OPEN_REGISTRATION", not PRODUCTION)
 EMAIL_BACKEND = env.text(
     "EMAIL_BACKEND",
     "django.core.mail.backends.smtp.EmailBackend" if PRODUCTION else "django.core.mail.backends.console.EmailBackend",
@@ -355,7 +367,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]
     if PRODUCTION
     else ["rest_framework.renderers.JSONRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["isekai.api.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "isekai.api.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -372,4 +384,5 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "isekai.api.document_errors"],
 }

@@ -5,3 +5,6 @@ from django.utils.translation import gettext_lazy as _
 class PublisherConfig(AppConfig):
     name = "publisher"
     verbose_name = _("Publisher")
+
+    def ready(self) -> None:
+        from publisher import notifications  # noqa: F401 - describes its messages

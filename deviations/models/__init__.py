@@ -1,5 +1,5 @@
-from deviations.models.deviations import Deviation
+from deviations.models.deviations import Deviation, DeviationQuerySet
 from deviations.models.files import DeviationFile, FileVariant
 from deviations.models.uploads import Upload
 
-__all__ = ["Deviation", "DeviationFile", "FileVariant", "Upload"]
+__all__ = ["Deviation", "DeviationFile", "DeviationQuerySet", "FileVariant", "Upload"]

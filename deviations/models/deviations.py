@@ -2,6 +2,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -17,9 +18,9 @@ from isekai.ids import new_id
 
 
 class DeviationQuerySet(models.QuerySet["Deviation"]):
-    def owned_by(self, user: User) -> Self:
+    def owned_by(self, user: User | AnonymousUser) -> Self:
         """What the workspaces of ``user`` own; rights are read now, not when they signed in."""
-        return self.filter(workspace__memberships__user=user)
+        return self.filter(workspace__memberships__user=user.pk)
 
     def kept(self) -> Self:
         return self.filter(trashed_at__isnull=True)

@@ -1,6 +1,7 @@
 from datetime import datetime
 from typing import Self
 
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -12,8 +13,8 @@ from isekai.ids import new_id
 
 
 class UploadQuerySet(models.QuerySet["Upload"]):
-    def owned_by(self, user: User) -> Self:
-        return self.filter(workspace__memberships__user=user)
+    def owned_by(self, user: User | AnonymousUser) -> Self:
+        return self.filter(workspace__memberships__user=user.pk)
 
     def unread(self, before: datetime) -> Self:
         """Said to be complete before that moment, and still not read."""

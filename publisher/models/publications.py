@@ -15,6 +15,15 @@ class PublicationQuerySet(models.QuerySet["Publication"]):
     def live(self) -> Self:
         return self.filter(state=Publication.State.PUBLISHED)
 
+    def unconfirmed(self) -> Self:
+        """Of which a publish call was made whose outcome nobody knows, and that are not known to be live."""
+        unsettled = Q(attempts__outcome__isnull=True) | Q(attempts__outcome="unknown")
+        return (
+            self.exclude(state=Publication.State.PUBLISHED)
+            .filter(unsettled, attempts__step="publish", attempts__isnull=False)
+            .distinct()
+        )
+
     def lacking_their_url(self) -> Self:
         """Live, but we do not know where yet, and it is time to look again."""
         return self.live().filter(remote_deviation_id__isnull=True, next_look_at__lte=clock.DatabaseNow())

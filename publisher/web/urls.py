@@ -1,4 +1,8 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+
+from publisher.web import views
 
 app_name = "publisher"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern] = [
+    path("works/<uuid:pk>/timeline/", views.timeline, name="timeline"),
+]

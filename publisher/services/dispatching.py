@@ -1,0 +1,35 @@
+"""Waking the accounts that have something due. Losing any of these wake-ups costs a tick, never a work."""
+
+from datetime import datetime
+
+from django.db.models import Min
+
+from accounts.models import DeviantArtAccount
+from deviations.models import Deviation
+from isekai import clock, queue
+from publisher.services.claiming import CLAIM_AHEAD, able_accounts, claimable
+from publisher.services.heartbeat import free_slots
+
+
+def dispatch_due() -> int:
+    """Wake each able account that has something due and nothing in flight, the longest due first; returns how many.
+
+    At most twice as many as there are free slots: the rest stays in the table, where it is not lost.
+    """
+    most = max(1, 2 * free_slots())
+    due = claimable().order_by().values("account_id").annotate(since=Min("due_at")).order_by("since")[:most]
+    account_ids = [row["account_id"] for row in due]
+    for account_id in account_ids:
+        queue.send("publisher.publish_next", account_id)
+    return len(account_ids)
+
+
+def next_due_at() -> datetime | None:
+    """The next moment at which something of an able account falls due, and may be claimed then; None without one.
+
+    What is due already has been dispatched, or waits for the work of its account that is in flight, whose end wakes it.
+    """
+    to_come = Deviation.objects.waiting().filter(
+        account__in=DeviantArtAccount.objects.filter(able_accounts()), due_at__gt=clock.DatabaseNow() + CLAIM_AHEAD
+    )
+    return to_come.aggregate(next=Min("due_at"))["next"]

@@ -1,0 +1,106 @@
+"""This process's row among the workers, and the thread that renews it.
+
+Whatever a worker holds, it holds as long as its row is alive by the database's clock. The row is renewed by one thread
+and locked by nobody else, so no slow work can make it late; when that thread finds that it slept too long it ends the
+process, since by then somebody else may have taken over.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from deviations.models import Deviation
+from isekai import clock
+from publisher.errors import WorkerUnknown
+from publisher.models import Worker
+
+logger = structlog.get_logger(__name__)
+
+_this_worker: UUID | None = None
+
+
+def this_worker() -> UUID:
+    """The id of this process's row; raises WorkerUnknown in a process that is no publisher."""
+    if _this_worker is None:
+        raise WorkerUnknown("Only a publisher process can claim works.")
+    return _this_worker
+
+
+def register_worker(*, slots: int) -> UUID:
+    """Make this process's row, alive for one lease from now."""
+    global _this_worker  # noqa: PLW0603 - one process, one worker
+    worker = Worker.objects.create(
+        host=socket.gethostname(),
+        process_id=os.getpid(),
+        slots=slots,
+        started_at=clock.DatabaseNow(),
+        alive_until=clock.DatabaseNow() + _lease(),
+    )
+    _this_worker = worker.pk
+    return worker.pk
+
+
+def renew_worker(worker_id: UUID) -> bool:
+    """Renew the row for one more lease; False when it had already run out."""
+    return bool(Worker.objects.alive().filter(pk=worker_id).update(alive_until=clock.DatabaseNow() + _lease()))
+
+
+def expire_worker(worker_id: UUID) -> None:
+    """End the row at once: what it still held may be rescued without waiting."""
+    Worker.objects.alive().filter(pk=worker_id).update(alive_until=clock.DatabaseNow())
+
+
+def expire_dead_neighbours() -> None:
+    """End the rows of processes of this host that no longer exist, without waiting for their leases."""
+    for worker in Worker.objects.alive().filter(host=socket.gethostname()):
+        if worker.pk == _this_worker:
+            continue
+        if worker.process_id == os.getpid() or not Path(f"/proc/{worker.process_id}").exists():
+            expire_worker(worker.pk)
+
+
+def beat_for_ever(worker_id: UUID) -> None:
+    """Renew the row until the worker retires; ends this process when its lease was lost."""
+    while True:
+        time.sleep(settings.PUBLISHER_HEARTBEAT_SECONDS)
+        if _this_worker is None:
+            return
+        try:
+            renewed = renew_worker(worker_id)
+        except DatabaseError as error:
+            # While the database is away nobody can take over either; the row decides once it is back.
+            logger.warning("heartbeat_missed", error=type(error).__name__)
+            connection.close()
+            continue
+        if not renewed and _this_worker is not None:
+            logger.critical("lease_lost", worker_id=str(worker_id))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def retire() -> None:
+    """Stop being a worker: whatever this process still holds may be rescued at once."""
+    global _this_worker
+    worker_id, _this_worker = _this_worker, None
+    if worker_id is not None:
+        with contextlib.suppress(DatabaseError):
+            expire_worker(worker_id)
+    connection.close()
+
+
+def free_slots() -> int:
+    """How many more works all live publishers together can take now."""
+    slots = sum(Worker.objects.alive().values_list("slots", flat=True))
+    return max(0, slots - Deviation.objects.claimed().count())
+
+
+def _lease() -> timedelta:
+    return timedelta(seconds=settings.PUBLISHER_LEASE_SECONDS)

@@ -1,0 +1,37 @@
+"""Celery's door to the publisher: ids in, one service call each."""
+
+from uuid import UUID
+
+from celery import shared_task
+
+from publisher.services import dispatching, overdue, publishing, rescuing, settling
+
+
+@shared_task(name="publisher.publish_next")
+def publish_next(account_id: str) -> None:
+    publishing.publish_next(UUID(account_id))
+
+
+@shared_task(name="publisher.dispatch")
+def dispatch() -> None:
+    dispatching.dispatch_due()
+
+
+@shared_task(name="publisher.rescue")
+def rescue() -> None:
+    rescuing.rescue_stuck()
+
+
+@shared_task(name="publisher.find_urls")
+def find_urls() -> None:
+    settling.find_urls()
+
+
+@shared_task(name="publisher.ask_about_late")
+def ask_about_late() -> None:
+    overdue.ask_about_late()
+
+
+@shared_task(name="maintenance.forget_dead_workers")
+def forget_dead_workers() -> None:
+    rescuing.forget_dead_workers()

@@ -1,0 +1,90 @@
+"""DeviantArt as one object with the client's own interface, for tests that are not about the wire."""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from deviantart.errors import AlreadyPublished, DeviantArtError
+from deviantart.types import Deviation, Metadata, Page, Picture, PublishReceipt, SubmitReceipt
+from isekai import clock
+
+
+class FakeDeviantArt:
+    """Keeps items and deviations; ``answers`` are taken one by one for the coming calls to submit and publish.
+
+    An answer is an exception to raise before anything happened, or (exception, "after") to raise once it happened.
+    """
+
+    def __init__(self) -> None:
+        self.items: dict[int, dict[str, Any]] = {}
+        self.deviations: list[Deviation] = []
+        self.calls: list[str] = []
+        self.submit_answers: deque[Any] = deque()
+        self.publish_answers: deque[Any] = deque()
+        self.application = "Isekai"
+        self.gallery_is_behind = False
+        self.pictures: dict[str, bytes] = {}
+        self.before_publish: Callable[[], None] | None = None
+        self._ids = itertools.count(1)
+
+    def submit(self, file: Iterable[bytes], *, before_send: Callable[[], None] | None = None, **fields: Any) -> Any:
+        self.calls.append("submit")
+        if before_send:
+            before_send()
+        body = b"".join(file)
+        return self._answer(self.submit_answers, lambda: self._keep(body, fields))
+
+    def publish(self, item_id: int, *, before_send: Callable[[], None] | None = None, **fields: Any) -> Any:
+        self.calls.append("publish")
+        if before_send:
+            before_send()
+        if self.before_publish:
+            self.before_publish()
+        return self._answer(self.publish_answers, lambda: self._publish(item_id, fields))
+
+    def gallery_pages(self, **_options: Any) -> Iterator[Page[Deviation]]:
+        self.calls.append("gallery")
+        shown = [] if self.gallery_is_behind else self.deviations
+        yield Page(tuple(reversed(shown)), None, clock.now())
+
+    def deviation_metadata(self, ids: Sequence[str], *, ext_submission: bool = False) -> tuple[Metadata, ...]:
+        return tuple(Metadata(each, submitted_with=self.application if ext_submission else None) for each in ids)
+
+    def picture(self, url: str, max_bytes: int) -> bytes:
+        return self.pictures[url][:max_bytes]
+
+    def show(self, title: str, *, picture: bytes = b"", at: datetime | None = None) -> Deviation:
+        """A deviation in the gallery that no call of this fake made."""
+        number = next(self._ids)
+        url = f"https://www.deviantart.com/x/art/{number}"
+        self.pictures[url + "/picture"] = picture
+        deviation = Deviation(
+            f"DEVIATION-{number}", title, url, at or clock.now(), preview=Picture(url + "/picture", 10, 10)
+        )
+        self.deviations.append(deviation)
+        return deviation
+
+    def _keep(self, body: bytes, fields: dict[str, Any]) -> SubmitReceipt:
+        item_id = 5_000_000_000_000_000 + next(self._ids)
+        self.items[item_id] = {**fields, "body": body, "published": False}
+        return SubmitReceipt(item_id, date=clock.now())
+
+    def _publish(self, item_id: int, fields: dict[str, Any]) -> PublishReceipt:
+        item = self.items[item_id]
+        if item["published"]:
+            raise AlreadyPublished(error_code=9, http_status=400)
+        item["published"] = True
+        item["fields"] = fields
+        deviation = self.show(item["title"], picture=item["body"])
+        return PublishReceipt(deviation.deviation_id, deviation.url, clock.now())
+
+    def _answer(self, answers: deque[Any], do: Callable[[], Any]) -> Any:
+        answer = answers.popleft() if answers else None
+        if isinstance(answer, DeviantArtError):
+            raise answer
+        receipt = do()
+        if isinstance(answer, tuple):
+            raise answer[0]
+        return receipt

@@ -1,0 +1,149 @@
+"""Real processes of ours, against the test's own database, storage and sandbox; killed for real."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+from django.conf import settings
+from django.db import connection
+from django.test.utils import override_settings
+
+from isekai.devstack import processes
+from tests.sandbox_process import SandboxProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
+    """What ``condition`` returns as soon as it is true; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"Not within {seconds} s: {what or condition}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Processes:
+    """``start("publisher", "beat", …)``; the same name may be started several times. Ends them all with its block."""
+
+    def __init__(self, sandbox: SandboxProcess) -> None:
+        self.sandbox = sandbox
+        self.folder = Path(tempfile.mkdtemp(prefix="isekai-processes-"))
+        self.faults = self.folder / "faults"
+        self.faults.mkdir()
+        self.running: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self.web_port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.web_port}"
+        self._overridden = override_settings(
+            DEVIANTART_BASE_URL=sandbox.base_url,
+            DEVIANTART_CLIENT_ID=sandbox.client_id,
+            DEVIANTART_CLIENT_SECRET=sandbox.client_secret,
+            DEVIANTART_APPLICATION_NAME="Isekai",
+        )
+
+    def __enter__(self) -> Self:
+        self._overridden.enable()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for _name, process in self.running:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGCONT)
+                process.terminate()
+        for _name, process in self.running:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._overridden.disable()
+
+    def start(self, *names: str, **environment: str) -> list[subprocess.Popen[bytes]]:
+        """Start one process of each name, and return them; web is waited for."""
+        return [self._start(name, environment) for name in names]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to every process of that name."""
+        for process in self.alive(name):
+            process.kill()
+            process.wait()
+
+    def alive(self, name: str) -> list[subprocess.Popen[bytes]]:
+        return [process for each, process in self.running if each == name and process.poll() is None]
+
+    def order_fault(self, point: str, action: str = "kill") -> None:
+        """Whichever process reaches ``point`` next is killed, or stopped with ``action`` *stop*."""
+        (self.faults / point).write_text(action)
+
+    def happened(self, point: str) -> bool:
+        return not (self.faults / point).exists()
+
+    def log(self) -> str:
+        """Everything that they wrote, for a failed test."""
+        return "\n".join(file.read_text(errors="replace")[-20_000:] for file in sorted(self.folder.glob("*.log")))
+
+    def _start(self, name: str, extra: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = {
+            "web": lambda: processes.web(f"127.0.0.1:{self.web_port}"),
+            "publisher": lambda: processes.publisher(4),
+            "worker": processes.notifier,
+            "media": processes.media,
+            "beat": processes.beat,
+        }[name]().command
+        number = len(self.running)
+        if name in {"publisher", "worker", "media"}:
+            # Celery refuses two nodes of one name; `%h` alone is not enough on one host.
+            command = tuple(f"{part}-{number}" if part.endswith("@%h") else part for part in command)
+        log = (self.folder / f"{number:02}-{name}.log").open("wb")
+        process = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]],
+            cwd=ROOT,
+            env={**os.environ, **self._environment(), **extra},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.running.append((name, process))
+        if name == "web":
+            wait_until(lambda: self._answers(process), seconds=60, what="web does not answer\n" + self.log())
+        return process
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, self.log()
+        try:
+            return requests.get(f"{self.base_url}/health", timeout=2).status_code == requests.codes.ok
+        except requests.ConnectionError:
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        database = connection.settings_dict
+        url = f"postgresql://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
+        return {
+            "DATABASE_URL": f"{url}/{database['NAME']}",
+            "DATABASE_DIRECT_URL": f"{url}/{database['NAME']}",
+            "DEVIANTART_BASE_URL": self.sandbox.base_url,
+            "DEVIANTART_CLIENT_ID": self.sandbox.client_id,
+            "DEVIANTART_CLIENT_SECRET": self.sandbox.client_secret,
+            "DEVIANTART_APPLICATION_NAME": "Isekai",
+            "ISEKAI_PUBLIC_URL": self.base_url,
+            "ALLOWED_HOSTS": "127.0.0.1,localhost",
+            "ISEKAI_FAULTS_DIRECTORY": str(self.faults),
+            "HEALTH_CHECK_PORT": str(free_port()),
+            "ISEKAI_TIME_SCALE": str(settings.ISEKAI_TIME_SCALE),
+            "LOG_LEVEL": "INFO",
+        }
