@@ -20,7 +20,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 from django.core.cache import cache as django_cache
-from django.core.files.storage import storages
 from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
@@ -67,8 +66,9 @@ def _new_client(endpoint_url: str | None) -> Any:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    options: dict[str, Any] = {**storages.backends["default"]["OPTIONS"]}
-    return S3Storage(**options | {"endpoint_url": endpoint_url, "client_config": config}).connection.meta.client
+    backend: Any = settings.STORAGES["default"]
+    options = {**backend["OPTIONS"], "endpoint_url": endpoint_url, "client_config": config}
+    return S3Storage(**options).connection.meta.client
 
 
 @cache
