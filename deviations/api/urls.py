@@ -1,4 +1,11 @@
 from django.urls import URLPattern, URLResolver
+from rest_framework.routers import SimpleRouter
+
+from deviations.api.views import DeviationViewSet
 
 app_name = "deviations-api"
-urlpatterns: list[URLPattern | URLResolver] = []
+
+router = SimpleRouter()
+router.register("deviations", DeviationViewSet, basename="deviation")
+
+urlpatterns: list[URLPattern | URLResolver] = [*router.urls]

@@ -219,6 +219,8 @@ def _apply(row: Deviation, changes: dict[str, Any]) -> list[str]:
 
 
 def _tidied(name: str, value: Any) -> Any:
+    if name in {"mature_level", "display_resolution"} and value == "":
+        return None  # what a form sends for "not chosen"
     if name == "title" and isinstance(value, str):
         return " ".join(value.split())
     if name == "tags" and value is not None:
