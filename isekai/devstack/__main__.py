@@ -34,7 +34,8 @@ COMMANDS = {
     "manage": Command("manage COMMAND …", "a management command against the running stack", up.manage),
     "test": Command("test [pytest arguments]", "run the tests on a throw-away stack", testing.run_tests),
     "lint": Command("lint", "everything else that must hold before a commit", lint.lint),
-    "servers": Command("servers [--write FILE]", "keep such a stack's servers up, to run pytest many times", servers),
+    "bench": Command("bench NAME [--json]", "measure something on a throw-away stack", testing.run_benchmark),
+    "servers": Command("servers [--write FILE]", "keep the servers of one up, to run pytest many times", servers),
 }
 
 

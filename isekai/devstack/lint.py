@@ -48,6 +48,8 @@ def checks() -> list[Check]:
         Check("ruff check", ("ruff", "check", ".")),
         Check("ruff format", ("ruff", "format", "--check", ".")),
         Check("lint-imports", ("lint-imports",)),
+        Check("hadolint", ("hadolint", "Dockerfile")),
+        Check("shellcheck", ("shellcheck", "dev", ".ci/run")),
         Check("check --deploy", (*manage, "check", "--deploy", "--fail-level", "WARNING"), production),
         Check("makemigrations --check", (*manage, "makemigrations", "--check", "--dry-run"), development),
         # The folders of the tests are no packages, so their modules are named by where they lie.

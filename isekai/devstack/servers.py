@@ -336,6 +336,12 @@ class SeaweedFS(Server):
 
     name = "s3"
     INNER_PORTS = ("master.port", "volume.port", "filer.port", "admin.port", "s3.metricsPort")
+    INNER_KEYS = (
+        "WEED_JWT_SIGNING_KEY",
+        "WEED_JWT_SIGNING_READ_KEY",
+        "WEED_JWT_FILER_SIGNING_KEY",
+        "WEED_JWT_FILER_SIGNING_READ_KEY",
+    )
 
     def __init__(
         self,

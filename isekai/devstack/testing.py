@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from isekai.devstack import PROJECT
 from isekai.devstack.environment import write_private
+from isekai.devstack.errors import UsageError
 from isekai.devstack.foreground import run_in_foreground
 from isekai.devstack.servers import ServerEndedError
 from isekai.devstack.terminal import say
@@ -34,3 +36,25 @@ def keep_servers(path: Path | None) -> int:
                 time.sleep(0.2)
         finally:
             path.unlink(missing_ok=True)
+
+
+def benchmarks() -> list[str]:
+    """The names that ``./dev bench`` knows: the files that end in a call of ``report``."""
+    return sorted(
+        path.stem
+        for path in (PROJECT / "benchmarks").glob("*.py")
+        if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
+    )
+
+
+def run_benchmark(arguments: Sequence[str]) -> int:
+    """benchmarks/NAME.py on a throw-away stack with migrated tables and waits as in production; its exit code."""
+    known = benchmarks()
+    name, *options = arguments or [""]
+    if name not in known or options not in ([], ["--json"]):
+        raise UsageError(f"./dev bench takes a name and perhaps --json. Known names: {', '.join(known)}.")
+    with throwaway_stack() as stack:
+        env = {**stack.environment, "ISEKAI_TIME_SCALE": "1", "DJANGO_SETTINGS_MODULE": "isekai.settings"}
+        env |= {"PYTHONPATH": str(PROJECT), "LOG_LEVEL": "WARNING"}
+        migrated = run_in_foreground([sys.executable, "manage.py", "migrate", "--noinput", "--verbosity", "0"], env)
+        return migrated or run_in_foreground([sys.executable, f"benchmarks/{name}.py", *options], env)

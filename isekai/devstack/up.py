@@ -32,7 +32,8 @@ from isekai.devstack.servers import BIN, Place, PostgreSQL, SeaweedFS, Server, S
 from isekai.devstack.supervisor import Service, answers_http, stop_services
 from isekai.devstack.terminal import say
 
-VAR = PROJECT / "var"
+# Another folder makes another stack, with ports and data of its own.
+VAR = Path(os.environ.get("ISEKAI_VAR") or PROJECT / "var").absolute()
 WANTED_PORTS = {
     "web": 4000,
     "publisher": 8000,
