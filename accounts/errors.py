@@ -140,3 +140,9 @@ class AccountElsewhere(ConnectError):
     code = "account_elsewhere"
     status = 409
     message_text = _("This DeviantArt account is already connected in another workspace. Disconnect it there first.")
+
+
+class AccountForeign(ConnectError):
+    code = "account_foreign"
+    status = 409
+    message_text = _("This account is still connected at another server. Disconnect it first.")

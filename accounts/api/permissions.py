@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class HasScope(BasePermission):
     """Signed in, or a key with the scope that the view names in ``required_scope``.
 
-    ``required_scope`` is a scope for the whole view, or a dictionary from action or lower-case method to scope.
-    A view that names none is closed to keys.
+    ``required_scope`` is a scope for the whole view, or a dictionary from action or lower-case method to scope. None,
+    by itself or in the dictionary, is for people alone: no key can have it. A view that names nothing is closed to
+    keys.
     """
 
     message = _("This API key does not have the scope that this call needs.")
