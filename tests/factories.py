@@ -61,6 +61,7 @@ class DeviationFactory(DjangoModelFactory):
 
     class Meta:
         model = Deviation
+        skip_postgeneration_save = True
 
     workspace = factory.LazyFunction(lambda: workspace_of(UserFactory()))
     title = factory.Sequence(lambda n: f"Work {n}")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from deviations.media.perceptual import UnreadablePicture, distance, perceptual_hash
 from django.conf import settings
 from django.db import models
 from django.db.models import Min
@@ -17,6 +16,8 @@ from deviantart import types
 from deviantart.client import Client
 from deviantart.errors import DeviantArtError
 from deviantart.rules import normalise_title
+from deviations.media.errors import Refused
+from deviations.media.perceptual import distance, perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Publication
@@ -79,7 +80,7 @@ def resembles(client: Client, deviation: types.Deviation, expected_hash: str) ->
         return False
     try:
         seen = perceptual_hash(client.picture(picture.url, PICTURE_MAX_BYTES))
-    except UnreadablePicture:
+    except Refused:
         return False
     return distance(seen, expected_hash) <= ALIKE
 

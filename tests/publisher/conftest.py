@@ -1,0 +1,70 @@
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from accounts.services.tokens import Token
+from deviations import storage
+from deviations.models import Deviation, DeviationFile, FileVariant
+from publisher.models import Worker
+from publisher.services import heartbeat, job, recognising
+from tests.factories import DueDeviationFactory
+from tests.fakes import FakeDeviantArt
+
+
+@pytest.fixture
+def worker(transactional_db: None) -> Iterator[Worker]:
+    """This process as a registered publisher."""
+    worker_id = heartbeat.register_worker(slots=4)
+    # Longer than any test: nothing here renews it.
+    Worker.objects.filter(pk=worker_id).update(alive_until="2100-01-01T00:00:00Z")
+    yield Worker.objects.get(pk=worker_id)
+    heartbeat.retire()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """The wake-ups that were sent, instead of a broker."""
+    wakes: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("isekai.queue.send", lambda name, *ids: wakes.append((name, *map(str, ids))))
+    return wakes
+
+
+@pytest.fixture
+def deviantart(monkeypatch: pytest.MonkeyPatch, sent: list[Any], settings: Any) -> FakeDeviantArt:
+    """DeviantArt as one object; every account's login is good."""
+    fake = FakeDeviantArt()
+    settings.DEVIANTART_APPLICATION_NAME = fake.application
+    settings.DEVIANTART_BASE_URL = "http://127.0.0.1:9080"
+    for module in (job, recognising):
+        monkeypatch.setattr(module, "client_for", lambda _account, _token: fake)
+        monkeypatch.setattr(module, "usable_token", lambda _account_id, **_options: Token("token", 1))
+    return fake
+
+
+@pytest.fixture
+def make_due(transactional_db: None) -> Callable[..., Deviation]:
+    """Makes works that are due now, with their files in storage."""
+
+    def make(*bodies: bytes, **fields: Any) -> Deviation:
+        deviation: Deviation = DueDeviationFactory(files=len(bodies) or 1, **fields)
+        account = deviation.account
+        assert account is not None
+        account.base_url = settings.DEVIANTART_BASE_URL
+        account.save()
+        for file, body in zip(deviation.files.all(), bodies or (b"a picture",), strict=True):
+            put(file, body)
+        return deviation
+
+    return make
+
+
+def put(file: DeviationFile, body: bytes) -> None:
+    """Store ``body`` as the original and the publish variant of ``file``."""
+    key = storage.original_key(file.deviation.workspace_id, file.pk)
+    storage.put(key, body, content_type="image/png", workspace_id=file.deviation.workspace_id)
+    digest = hashlib.sha256(body).hexdigest()
+    DeviationFile.objects.filter(pk=file.pk).update(storage_key=key, sha256=digest, size=len(body))
+    FileVariant.objects.filter(file=file).update(storage_key=key, sha256=digest, size=len(body))

@@ -1,0 +1,82 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from accounts.models import DeviantArtAccount, Notification
+from deviations.models import Deviation
+from isekai import clock
+from publisher.models import Worker
+from publisher.services import dispatching, overdue
+from publisher.services.claiming import claim_next
+
+MakeDue = Callable[..., Deviation]
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+def test_each_account_with_something_due_is_woken_once(make_due: MakeDue, sent: list[Any]):
+    work = make_due(b"one")
+    make_due(b"two", account=work.account, workspace=work.workspace)
+    other = make_due(b"three")
+    assert dispatching.dispatch_due() == 2
+    assert sorted(sent) == sorted(("publisher.publish_next", str(each.account_id)) for each in (work, other))
+
+
+def test_an_account_with_a_work_in_flight_is_not_woken(make_due: MakeDue, sent: list[Any], worker: Worker):
+    work = make_due(b"one")
+    make_due(b"two", account=work.account, workspace=work.workspace)
+    assert work.account_id is not None
+    claim_next(work.account_id, worker.pk)
+    assert dispatching.dispatch_due() == 0
+
+
+def test_a_held_account_is_not_woken(make_due: MakeDue, sent: list[Any]):
+    DeviantArtAccount.objects.filter(pk=make_due().account_id).update(paused=True)
+    assert dispatching.dispatch_due() == 0
+
+
+def test_no_more_are_woken_than_twice_the_free_slots(make_due: MakeDue, sent: list[Any], worker: Worker):
+    Worker.objects.filter(pk=worker.pk).update(slots=1)
+    for _ in range(4):
+        make_due()
+    assert dispatching.dispatch_due() == 2
+
+
+def test_the_number_of_queries_does_not_grow_with_what_is_due(
+    make_due: MakeDue, sent: list[Any], django_assert_num_queries: Any
+):
+    for _ in range(5):
+        make_due()
+    with django_assert_num_queries(3):
+        dispatching.dispatch_due()
+
+
+def test_the_next_due_moment_is_the_earliest_that_is_still_to_come(make_due: MakeDue):
+    make_due()
+    soon = clock.now() + timedelta(minutes=3)
+    make_due(scheduled_at=soon, publish_at=soon)
+    later = soon + timedelta(minutes=3)
+    make_due(scheduled_at=later, publish_at=later)
+    assert dispatching.next_due_at() == soon
+
+
+def test_late_works_of_an_able_account_are_asked_about_with_one_message(make_due: MakeDue):
+    long_ago = clock.now() - timedelta(hours=25)
+    work = make_due(b"one", scheduled_at=long_ago, publish_at=long_ago)
+    make_due(b"two", scheduled_at=long_ago, publish_at=long_ago, account=work.account, workspace=work.workspace)
+    in_time = make_due(b"three", account=work.account, workspace=work.workspace)
+    assert overdue.ask_about_late() == 2
+    assert overdue.ask_about_late() == 0
+    work.refresh_from_db()
+    in_time.refresh_from_db()
+    assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "late")
+    assert in_time.status == Deviation.Status.SCHEDULED
+    assert Notification.objects.get().params["count"] == 2
+
+
+def test_late_works_of_a_held_account_keep_waiting(make_due: MakeDue):
+    long_ago = clock.now() - timedelta(hours=25)
+    work = make_due(scheduled_at=long_ago, publish_at=long_ago)
+    DeviantArtAccount.objects.filter(pk=work.account_id).update(paused=True)
+    assert overdue.ask_about_late() == 0

@@ -1,0 +1,260 @@
+"""Workers that are gone, slow, or two at once."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from accounts.models import AuditEvent
+from deviantart.types import PublishReceipt, SubmitReceipt
+from deviations.models import Deviation
+from isekai import clock
+from isekai.ids import new_id
+from publisher.errors import ClaimLost
+from publisher.models import Attempt, Publication, StashItem, Worker
+from publisher.services import evidence, heartbeat, publishing, rescuing
+from publisher.services.claiming import Claim, claim_next, end, put_back
+from publisher.services.job import Job
+from tests.fakes import FakeDeviantArt
+
+MakeDue = Callable[..., Deviation]
+
+
+def claimed(work: Deviation, worker: Worker) -> Claim:
+    assert work.account_id is not None
+    claim = claim_next(work.account_id, worker.pk)
+    assert claim is not None
+    return claim
+
+
+def part_of(claim: Claim) -> Publication:
+    return publishing.prepare_publications(Job.of(claim))[0]
+
+
+def bury(worker: Worker) -> None:
+    Worker.objects.filter(pk=worker.pk).update(alive_until=clock.now() - timedelta(seconds=1))
+
+
+def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:
+    """Call it so often at the same moment, each with a database connection of its own."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        try:
+            barrier.wait()
+            return call(number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_of_many_workers_one_claims_a_work(worker: Worker, make_due: MakeDue):
+    work = make_due()
+    assert work.account_id is not None
+    account_id: UUID = work.account_id
+    claims = in_threads(8, lambda _number: claim_next(account_id, worker.pk))
+    assert len([claim for claim in claims if claim]) == 1
+
+
+def test_an_account_has_one_work_in_flight_whoever_asks(worker: Worker, make_due: MakeDue):
+    work = make_due(b"one")
+    for number in range(5):
+        make_due(str(number).encode(), account=work.account, workspace=work.workspace)
+    assert work.account_id is not None
+    account_id: UUID = work.account_id
+    claims = in_threads(8, lambda _number: claim_next(account_id, worker.pk))
+    assert len([claim for claim in claims if claim]) == 1
+    assert Deviation.objects.claimed().count() == 1
+
+
+def test_the_database_allows_one_claimed_work_for_each_account(worker: Worker, make_due: MakeDue):
+    work = make_due()
+    claimed(work, worker)
+    other = make_due(b"other", account=work.account, workspace=work.workspace)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Deviation.objects.filter(pk=other.pk).update(status="uploading", worker_id=worker.pk, lease_id=new_id())
+
+
+def test_a_living_workers_work_is_left_alone(worker: Worker, make_due: MakeDue, sent: list[Any]):
+    claimed(make_due(), worker)
+    assert rescuing.rescue_stuck() == 0
+
+
+def test_a_dead_workers_work_goes_back_and_is_due_at_once(worker: Worker, make_due: MakeDue, sent: list[Any]):
+    work = make_due()
+    claimed(work, worker)
+    bury(worker)
+    assert rescuing.rescue_stuck() == 1
+    work.refresh_from_db()
+    assert (work.status, work.lease_id) == (Deviation.Status.SCHEDULED, None)
+    assert work.due_at <= clock.now()
+    assert ("publisher.publish_next", str(work.account_id)) in sent
+    assert AuditEvent.objects.filter(subject_id=work.pk, verb="deviation.rescued").exists()
+
+
+def test_rescuing_twice_at_once_rescues_once(worker: Worker, make_due: MakeDue, sent: list[Any]):
+    claimed(make_due(), worker)
+    bury(worker)
+    assert sum(in_threads(4, lambda _number: rescuing.rescue_stuck())) == 1
+
+
+def test_a_work_that_died_in_a_publish_call_is_unconfirmed_afterwards(
+    worker: Worker, make_due: MakeDue, sent: list[Any]
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    evidence.open_attempt(claim, part_of(claim), Attempt.Step.PUBLISH)
+    bury(worker)
+    rescuing.rescue_stuck()
+    work.refresh_from_db()
+    assert (work.status, work.lease_id) == (Deviation.Status.PUBLISHING, None)
+    assert work.unconfirmed_since is not None
+    assert part_crashes(work) == 1
+
+
+def test_a_work_that_died_after_its_publish_was_written_down_only_needs_its_end(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    attempt = evidence.open_attempt(claim, part_of(claim), Attempt.Step.PUBLISH)
+    evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+    bury(worker)
+    rescuing.rescue_stuck()
+    Worker.objects.filter(pk=worker.pk).update(alive_until="2100-01-01T00:00:00Z")
+    publishing.publish_next(claim.account_id)
+    work.refresh_from_db()
+    assert work.status == Deviation.Status.PUBLISHED
+    assert deviantart.calls == []
+
+
+def part_crashes(work: Deviation) -> int:
+    return work.publications.get().crashes
+
+
+# --- the lease fences decisions -----------------------------------------------------------------------------------
+
+
+def test_a_worker_without_its_lease_decides_nothing_and_starts_no_call(
+    worker: Worker, make_due: MakeDue, sent: list[Any]
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    part = part_of(claim)
+    bury(worker)
+    rescuing.rescue_stuck()
+    with pytest.raises(ClaimLost):
+        put_back(claim)
+    with pytest.raises(ClaimLost):
+        end(claim, Deviation.Status.PUBLISHED)
+    with pytest.raises(ClaimLost):
+        evidence.open_attempt(claim, part, Attempt.Step.PUBLISH)
+    assert not Attempt.objects.exists()
+
+
+def test_a_lease_that_ran_out_fences_even_before_anybody_rescues(worker: Worker, make_due: MakeDue):
+    claim = claimed(make_due(), worker)
+    part = part_of(claim)
+    bury(worker)
+    with pytest.raises(ClaimLost):
+        evidence.open_attempt(claim, part, Attempt.Step.SUBMIT)
+
+
+# --- and never evidence -------------------------------------------------------------------------------------------
+
+
+def test_what_a_zombies_call_did_is_written_down_all_the_same(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    attempt = evidence.open_attempt(claim, part_of(claim), Attempt.Step.PUBLISH)
+    bury(worker)
+    rescuing.rescue_stuck()
+    evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+    publication = work.publications.get()
+    assert (publication.remote_deviation_id, publication.state) == ("ABC", Publication.State.PUBLISHED)
+    Worker.objects.filter(pk=worker.pk).update(alive_until="2100-01-01T00:00:00Z")
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.now())
+    publishing.publish_next(claim.account_id)
+    work.refresh_from_db()
+    assert work.status == Deviation.Status.PUBLISHED
+    assert deviantart.calls == []
+
+
+def test_a_zombies_second_item_is_kept_as_abandoned(worker: Worker, make_due: MakeDue, sent: list[Any]):
+    work = make_due()
+    claim = claimed(work, worker)
+    part = part_of(claim)
+    first = evidence.open_attempt(claim, part, Attempt.Step.SUBMIT)
+    second = evidence.open_attempt(claim, part, Attempt.Step.SUBMIT)
+    evidence.close_submitted(second, SubmitReceipt(5_000_000_000_000_002), fingerprint="b")
+    evidence.close_submitted(first, SubmitReceipt(5_000_000_000_000_001), fingerprint="a")
+    states = dict(StashItem.objects.values_list("item_id", "state"))
+    assert states == {5_000_000_000_000_002: "in_hand", 5_000_000_000_000_001: "abandoned"}
+
+
+def test_evidence_is_written_once_the_database_is_back(
+    worker: Worker, make_due: MakeDue, monkeypatch: pytest.MonkeyPatch, sent: list[Any]
+):
+    claim = claimed(make_due(), worker)
+    attempt = evidence.open_attempt(claim, part_of(claim), Attempt.Step.PUBLISH)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        own = cursor.fetchone()[0]
+
+    def cut_off() -> None:
+        with connection.cursor() as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [own])
+        connection.close()
+
+    thread = threading.Thread(target=cut_off)
+    thread.start()
+    thread.join()
+    evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+    assert Publication.objects.get().remote_deviation_id == "ABC"
+
+
+# --- the heartbeat ------------------------------------------------------------------------------------------------
+
+
+def test_a_beating_heart_keeps_the_row_alive(worker: Worker):
+    Worker.objects.filter(pk=worker.pk).update(alive_until=clock.now() + timedelta(seconds=1))
+    assert heartbeat.renew_worker(worker.pk)
+    assert Worker.objects.get(pk=worker.pk).alive_until > clock.now() + timedelta(seconds=1)
+
+
+def test_a_row_that_ran_out_stays_dead(worker: Worker):
+    bury(worker)
+    assert not heartbeat.renew_worker(worker.pk)
+
+
+def test_a_neighbour_whose_process_is_gone_is_buried_at_once(worker: Worker):
+    gone = Worker.objects.create(
+        host=worker.host, process_id=2**22, slots=1, started_at=clock.now(), alive_until="2100-01-01T00:00:00Z"
+    )
+    elsewhere = Worker.objects.create(
+        host="other", process_id=2**22, slots=1, started_at=clock.now(), alive_until="2100-01-01T00:00:00Z"
+    )
+    heartbeat.expire_dead_neighbours()
+    assert list(Worker.objects.alive().order_by("pk")) == [worker, elsewhere]
+    assert not Worker.objects.alive().filter(pk=gone.pk).exists()
+
+
+def test_workers_that_are_long_gone_are_forgotten_unless_they_hold_something(
+    worker: Worker, make_due: MakeDue, sent: list[Any]
+):
+    claimed(make_due(), worker)
+    idle = Worker.objects.create(
+        host="other", process_id=1, slots=1, started_at=clock.now(), alive_until=clock.now() - timedelta(days=2)
+    )
+    Worker.objects.filter(pk=worker.pk).update(alive_until=clock.now() - timedelta(days=2))
+    assert rescuing.forget_dead_workers() == 1
+    assert not Worker.objects.filter(pk=idle.pk).exists()
