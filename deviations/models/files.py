@@ -1,3 +1,6 @@
+from datetime import datetime
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -5,6 +8,13 @@ from django.utils.translation import gettext_lazy as _
 from deviations.models.deviations import Deviation
 from isekai import clock
 from isekai.ids import new_id
+
+
+class DeviationFileQuerySet(models.QuerySet["DeviationFile"]):
+    def free_to_prepare(self, before: datetime) -> Self:
+        """Without its variants, and nobody has begun with them since that moment."""
+        nobody = Q(media_started_at__isnull=True) | Q(media_started_at__lt=before)
+        return self.filter(nobody, media_state=DeviationFile.MediaState.PENDING)
 
 
 class DeviationFile(models.Model):
@@ -29,7 +39,12 @@ class DeviationFile(models.Model):
     # Whether the variants below are made.
     media_state = models.CharField(_("variants"), max_length=16, choices=MediaState, default=MediaState.PENDING)
     media_reason_code = models.CharField(_("reason"), max_length=64, blank=True)
+    # How often a process died over it, and who is at it now, known by when they began.
+    media_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    media_started_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
+
+    objects = DeviationFileQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("file")

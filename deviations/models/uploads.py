@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User, Workspace
+from deviations.errors import InvalidTransition
 from deviations.models.deviations import Deviation
 from isekai import clock
 from isekai.ids import new_id
@@ -20,6 +21,11 @@ class UploadQuerySet(models.QuerySet["Upload"]):
         """Said to be complete before that moment, and still not read."""
         return self.filter(state=Upload.State.READING, completed_at__lt=before)
 
+    def free_to_read(self, before: datetime) -> Self:
+        """To be read, and nobody has begun with it since that moment."""
+        nobody = Q(read_started_at__isnull=True) | Q(read_started_at__lt=before)
+        return self.filter(nobody, state=Upload.State.READING)
+
 
 class Upload(models.Model):
     """A ticket: one file that may be put at one place in storage, until it is used in a work."""
@@ -30,6 +36,14 @@ class Upload(models.Model):
         VERIFIED = "verified", _("Verified")
         REJECTED = "rejected", _("Rejected")
         USED = "used", _("Used in a work")
+
+    TRANSITIONS: dict[State, set[State]] = {
+        State.ISSUED: {State.READING},
+        State.READING: {State.VERIFIED, State.REJECTED},
+        State.VERIFIED: {State.USED},
+        State.REJECTED: set(),
+        State.USED: {State.VERIFIED},  # its file was taken out of the work again
+    }
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="uploads", verbose_name=_("workspace"))
@@ -54,6 +68,8 @@ class Upload(models.Model):
     duration_seconds = models.FloatField(_("duration (s)"), null=True, blank=True)
     # How often a reader died over it: after a few times it is rejected instead of killing the next one.
     read_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    # Who reads it now, known by when they began: a lease, and the fence for what they find.
+    read_started_at = models.DateTimeField(null=True, blank=True, editable=False)
     deviation = models.ForeignKey(
         Deviation, models.SET_NULL, related_name="+", null=True, blank=True, verbose_name=_("work")
     )
@@ -86,3 +102,17 @@ class Upload(models.Model):
 
     def __str__(self) -> str:
         return self.filename
+
+    def move_to(self, state: State, *, reason: str = "", params: dict[str, object] | None = None) -> None:
+        """Change ``state`` and its reason in memory; the caller holds the row's lock and saves.
+
+        Raises InvalidTransition.
+        """
+        if state not in self.TRANSITIONS[self.State(self.state)]:
+            raise InvalidTransition(
+                _("An upload that is “%(old)s” cannot become “%(new)s”.")
+                % {"old": self.State(self.state).label, "new": state.label}
+            )
+        self.state = state
+        self.reason_code = reason
+        self.reason_params = params or {}
