@@ -1,5 +1,6 @@
 """All settings, from the environment alone. ``.env.example`` has every name with its meaning."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from isekai import __version__, logging
-from isekai.environment import Environment
+from isekai.environment import Environment, looks_guessable
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -37,6 +38,10 @@ ISEKAI_HTTPS = env.boolean("ISEKAI_HTTPS", PRODUCTION)
 if ISEKAI_HTTPS and not PUBLIC_URL.startswith("https://"):
     raise ImproperlyConfigured("ISEKAI_PUBLIC_URL must start with https:// while ISEKAI_HTTPS is on.")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [str(urlsplit(PUBLIC_URL).hostname)])
+if PRODUCTION and "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS has a value that cannot be used; expected: the names of this host, not *.")
+# On only where every request comes through a proxy that writes X-Forwarded-Proto, -For and X-Request-ID itself.
+ISEKAI_BEHIND_PROXY = env.boolean("ISEKAI_BEHIND_PROXY", False)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 ROOT_URLCONF = "isekai.urls"
@@ -74,17 +79,19 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    # First, since these write headers into every answer.
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "isekai.health.ProbeMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "isekai.middleware.RequestLog",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -114,12 +121,23 @@ DATABASE_URL = env.url("DATABASE_URL", schemes=["postgresql", "postgres"])
 DATABASE_DIRECT_URL = env.url("DATABASE_DIRECT_URL", DATABASE_URL, schemes=["postgresql", "postgres"])
 # Connections that one process shares among its threads; 0: each thread has its own.
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 0, most=200)
+DATABASE = environ.Env.db_url_config(DATABASE_URL)
+if PRODUCTION and DATABASE["PASSWORD"] and looks_guessable(DATABASE["PASSWORD"]):
+    raise ImproperlyConfigured("DATABASE_URL has a password that cannot be used; expected: a random one.")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **environ.Env.db_url_config(DATABASE_URL),
+        **DATABASE,
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "isekai"},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "application_name": "isekai",
+            # A host that vanished without a word is noticed within a minute, not after the two hours of the kernel.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            **DATABASE.get("OPTIONS", {}),  # what stands in the URL: sslmode, above all
+        },
     },
 }
 if DATABASE_POOL_SIZE:
@@ -127,6 +145,10 @@ if DATABASE_POOL_SIZE:
 
 # --- Redis: wake-ups, pace and caches; may be emptied at any moment --------------------------------------------------
 REDIS_URL = env.url("REDIS_URL", schemes=["redis", "rediss"])
+if not re.fullmatch(r"(/[0-9]{0,3})?", urlsplit(REDIS_URL).path):
+    raise ImproperlyConfigured("REDIS_URL has a value that cannot be used; expected: a number behind the last slash.")
+if PRODUCTION and looks_guessable(urlsplit(REDIS_URL).password or ""):
+    raise ImproperlyConfigured("REDIS_URL has no password that can be used; expected: redis://:a-random-one@host:port/0.")
 
 
 def redis_database(number: int) -> str:
@@ -135,9 +157,20 @@ def redis_database(number: int) -> str:
     return parts._replace(path=f"/{int(parts.path.strip('/') or 0) + number}").geturl()
 
 
+# A page waits no longer than this for what it can also do without.
+CACHE_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
 CACHES = {
-    "default": {"BACKEND": "isekai.cache.ForgivingRedisCache", "LOCATION": redis_database(1), "TIMEOUT": 300},
-    "sessions": {"BACKEND": "isekai.cache.ForgivingRedisCache", "LOCATION": redis_database(2)},
+    "default": {
+        "BACKEND": "isekai.cache.ForgivingRedisCache",
+        "LOCATION": redis_database(1),
+        "TIMEOUT": 300,
+        "OPTIONS": CACHE_OPTIONS,
+    },
+    "sessions": {
+        "BACKEND": "isekai.cache.ForgivingRedisCache",
+        "LOCATION": redis_database(2),
+        "OPTIONS": CACHE_OPTIONS,
+    },
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_CACHE_ALIAS = "sessions"
@@ -159,6 +192,13 @@ S3_PRESIGNED_ENDPOINT = env.url(
 UPLOAD_MAX_BYTES = env.integer("UPLOAD_MAX_BYTES", 50 * 1024 * 1024, least=1024)
 UPLOAD_TICKET_SECONDS = 15 * 60
 UPLOAD_MAX_FILES_PER_WORK = 100
+# How long *complete* waits for the reader before it answers that the file is still being read. People wait: not scaled.
+UPLOAD_COMPLETE_WAIT_SECONDS = 1
+# A reader of a file that has said nothing for so long is dead. Longer than fetching and reading may take together.
+MEDIA_LEASE_SECONDS = env.seconds("MEDIA_LEASE", 240)
+MEDIA_SWEEP_SECONDS = env.seconds("MEDIA_SWEEP", 10)
+# A file over which that many readers died is given up, instead of killing the next one.
+MEDIA_MAX_ATTEMPTS = 3
 
 STORAGES = {
     "default": {
@@ -274,18 +314,37 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+# When it last ran is saved after each task: `/ready` tells by it whether beat lives.
+CELERY_BEAT_SYNC_EVERY = 1
 
 # --- health, metrics, logs -------------------------------------------------------------------------------------------
 HEALTH_CHECK_ENABLED = env.boolean("HEALTH_CHECK_ENABLED", True)
 HEALTH_CHECK_PORT = env.integer("HEALTH_CHECK_PORT", 8000, least=1, most=65_535)
 HEALTH_CHECK_HOST = env.text("HEALTH_CHECK_HOST", "127.0.0.1")
 # `GET /metrics` of web asks for it as a bearer token; without one the path answers only callers on loopback.
-METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+METRICS_TOKEN = env.secret("METRICS_TOKEN", at_least=24, required=False)
+# Read by prometheus_client itself. Set for services of several processes, each to a folder of its own.
+if metrics_folder := env.text("PROMETHEUS_MULTIPROC_DIR", ""):
+    Path(metrics_folder).mkdir(parents=True, exist_ok=True)
 PROMETHEUS_EXPORT_MIGRATIONS = False
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 LOGGING_CONFIG = None
-logging.configure(level=LOG_LEVEL, as_json=env.boolean("LOG_JSON", PRODUCTION))
+logging.configure(
+    level=LOG_LEVEL,
+    as_json=env.boolean("LOG_JSON", PRODUCTION),
+    secrets=[
+        SECRET_KEY,
+        *(key.hex() for key in ENCRYPTION_KEYS),
+        str(DATABASE["PASSWORD"]),
+        urlsplit(REDIS_URL).password or "",
+        S3_SECRET_ACCESS_KEY,
+        DEVIANTART_CLIENT_SECRET,
+        METRICS_TOKEN,
+    ],
+)
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_STATUS_START_LOG_LEVEL = 10  # logging.DEBUG: how it ended says the same, and more
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = ISEKAI_BEHIND_PROXY
 
 # --- people ----------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -303,6 +362,7 @@ LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "deviations:works"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
 AXES_FAILURE_LIMIT = 10
+AXES_CLIENT_IP_CALLABLE = "isekai.middleware.client_address"
 AXES_COOLOFF_TIME = 0.25  # hours
 # Both together, so that a stranger cannot lock the owner out from elsewhere.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -335,7 +395,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ISEKAI_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-if env.boolean("ISEKAI_BEHIND_PROXY", False):
+if ISEKAI_BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 STORAGE_ORIGIN = "{0.scheme}://{0.netloc}".format(urlsplit(S3_PRESIGNED_ENDPOINT))
