@@ -24,6 +24,13 @@ class WorkspaceQuerySet(models.QuerySet["Workspace"]):
         """The workspaces that ``user`` is a member of at this moment."""
         return self.filter(memberships__user=user.pk)
 
+    def make_for(self, user: "User") -> "Workspace":
+        """The workspace that every user has, with ``user`` as its owner."""
+        with transaction.atomic():
+            workspace = self.create(name=user.username)
+            Membership.objects.create(user=user, workspace=workspace, role=Membership.Role.OWNER)
+        return workspace
+
 
 class Workspace(models.Model):
     """Owns accounts, works, keys and files; every query of a door is scoped to one."""
@@ -52,8 +59,7 @@ class UserManager(BaseUserManager["User"]):
             user = self.model(username=self.model.normalize_username(username), **fields)
             user.set_password(password)
             user.save(using=self._db)
-            workspace = Workspace.objects.create(name=username)
-            Membership.objects.create(user=user, workspace=workspace, role=Membership.Role.OWNER)
+            Workspace.objects.make_for(user)
         return user
 
     def create_superuser(self, username: str, password: str | None = None, **fields: Any) -> "User":
