@@ -2,10 +2,15 @@
 
 import os
 
-from celery import Celery
+import structlog
+from celery import Celery, Task
 from celery.signals import setup_logging
 from django.conf import settings
+from django.dispatch import receiver
+from django_structlog.celery import signals
 from django_structlog.celery.steps import DjangoStructLogInitStep
+
+from isekai.logging import correlation_id
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
 
@@ -20,7 +25,27 @@ def keep_our_logging(**_options: object) -> None:
     """Connected so that Celery does not put its own handlers in place of those of the settings."""
 
 
-app.steps["worker"].add("publisher.worker:PublisherThreads")
+@receiver(signals.modify_context_before_task_publish)
+def send_the_correlation_alone(context: dict[str, object], **_options: object) -> None:
+    """A message carries ids and nothing else; not who somebody is, nor from where they came."""
+    for name in context.keys() - {"request_id", "parent_task_id"}:
+        del context[name]
+
+
+@receiver(signals.bind_extra_task_metadata)
+def correlate_what_nobody_asked_for(task: Task, **_options: object) -> None:
+    """A task of beat begins a correlation of its own."""
+    if not correlation_id():
+        structlog.contextvars.bind_contextvars(request_id=task.request.id)
+
+
+app.steps["worker"] |= {
+    "isekai.worker:SensibleSettings",
+    "isekai.worker:HealthServer",
+    "isekai.worker:DirectDatabase",
+    "publisher.worker:PublisherThreads",
+}
+app.steps["consumer"].add("isekai.worker:KeepingBroker")
 
 
 def every(seconds: float, task: str) -> dict[str, object]:

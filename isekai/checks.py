@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
 
 @register()
@@ -32,3 +33,9 @@ def waits_fit_each_other(**_options: Any) -> list[CheckMessage]:
         ),
     ]
     return [Error(text, id=f"isekai.E{number:03}") for number, (wrong, text) in enumerate(problems, 1) if wrong]
+
+
+def stop_if_wrong() -> None:
+    """For the starts that run no system checks, web's and the workers'; raises ImproperlyConfigured."""
+    if problems := waits_fit_each_other():
+        raise ImproperlyConfigured(" ".join(str(problem.msg) for problem in problems))

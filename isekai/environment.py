@@ -10,6 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+# What stands in examples and in the manuals of the servers.
+DEFAULT_LOOKING = re.compile(r"change.?(this|me)|example|insecure|minioadmin|p[a@]ssw[o0]rd|secret", re.IGNORECASE)
+
+
+def looks_guessable(secret: str) -> bool:
+    """Whether it is short, stands in some manual, or is made of a few characters again and again."""
+    repeats = secret in (secret + secret)[1:-1]
+    return len(secret) < 12 or repeats or len(set(secret)) < 6 or bool(DEFAULT_LOOKING.search(secret))
 
 
 class Environment:
@@ -34,10 +42,15 @@ class Environment:
             raise self._wrong(name, expected)
         return value
 
-    def secret(self, name: str, *, at_least: int = 32) -> str:
-        """A text of at least ``at_least`` characters that does not look like an example."""
+    def secret(self, name: str, *, at_least: int = 32, required: bool = True) -> str:
+        """A text of at least ``at_least`` characters that does not look like an example.
+
+        Empty where it is neither set nor required.
+        """
         value = self.values.get(name, "")
-        if len(value) < at_least or re.search(r"change.?(this|me)|example|insecure|minioadmin", value, re.IGNORECASE):
+        if not value and not required:
+            return ""
+        if len(value) < at_least or looks_guessable(value):
             raise self._wrong(name, f"a random secret of at least {at_least} characters")
         return value
 
@@ -53,13 +66,13 @@ class Environment:
 
     def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**31) -> int:
         value = self.values.get(name) or str(default)
-        if not re.fullmatch(r"-?\d{1,12}", value) or not least <= int(value) <= most:
+        if not re.fullmatch(r"-?[0-9]{1,12}", value) or not least <= int(value) <= most:
             raise self._wrong(name, f"a whole number from {least} to {most}")
         return int(value)
 
     def decimal(self, name: str, default: float, *, least: float, most: float) -> float:
         value = self.values.get(name) or str(default)
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value) or not least <= float(value) <= most:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) or not least <= float(value) <= most:
             raise self._wrong(name, f"a number from {least} to {most}")
         return float(value)
 
@@ -81,16 +94,21 @@ class Environment:
     def url(self, name: str, default: str | None = None, *, schemes: list[str], required: bool = True) -> str:
         """An absolute URL without a slash at its end; an empty text where it is neither set nor required."""
         value = self.values.get(name) or default or ""
-        parts = urlsplit(value)
         if not value and not required:
             return ""
-        if parts.scheme not in schemes or not parts.hostname:
-            raise self._wrong(name, "a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        wrong = self._wrong(name, "a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+        except ValueError:
+            raise wrong from None  # its text quotes the value
+        if not usable:
+            raise wrong
         return value.rstrip("/")
 
     def encryption_keys(self, name: str) -> list[bytes]:
         """One or more keys of 32 bytes as 64 hex digits, the newest first, with commas between them."""
         keys = self.names(name, [])
-        if not keys or not all(re.fullmatch(r"[0-9a-f]{64}", key) and len(set(key)) > 4 for key in keys):
+        if not keys or not all(re.fullmatch(r"[0-9a-fA-F]{64}", key) and not looks_guessable(key) for key in keys):
             raise self._wrong(name, "64 random hex digits (32 bytes); older keys may follow after commas")
         return [bytes.fromhex(key) for key in keys]

@@ -39,7 +39,9 @@ if ISEKAI_HTTPS and not PUBLIC_URL.startswith("https://"):
     raise ImproperlyConfigured("ISEKAI_PUBLIC_URL must start with https:// while ISEKAI_HTTPS is on.")
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", [str(urlsplit(PUBLIC_URL).hostname)])
 if PRODUCTION and "*" in ALLOWED_HOSTS:
-    raise ImproperlyConfigured("ALLOWED_HOSTS has a value that cannot be used; expected: the names of this host, not *.")
+    raise ImproperlyConfigured(
+        "ALLOWED_HOSTS has a value that cannot be used; expected: the names of this host, not *."
+    )
 # On only where every request comes through a proxy that writes X-Forwarded-Proto, -For and X-Request-ID itself.
 ISEKAI_BEHIND_PROXY = env.boolean("ISEKAI_BEHIND_PROXY", False)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
@@ -121,12 +123,13 @@ DATABASE_URL = env.url("DATABASE_URL", schemes=["postgresql", "postgres"])
 DATABASE_DIRECT_URL = env.url("DATABASE_DIRECT_URL", DATABASE_URL, schemes=["postgresql", "postgres"])
 # Connections that one process shares among its threads; 0: each thread has its own.
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 0, most=200)
-DATABASE = environ.Env.db_url_config(DATABASE_URL)
-if PRODUCTION and DATABASE["PASSWORD"] and looks_guessable(DATABASE["PASSWORD"]):
+database = environ.Env.db_url_config(DATABASE_URL)
+database_password = str(database.get("PASSWORD") or "")  # none where it lets us in by certificate
+if PRODUCTION and database_password and looks_guessable(database_password):
     raise ImproperlyConfigured("DATABASE_URL has a password that cannot be used; expected: a random one.")
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        **DATABASE,
+        **database,
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
@@ -136,7 +139,7 @@ DATABASES: dict[str, dict[str, Any]] = {
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            **DATABASE.get("OPTIONS", {}),  # what stands in the URL: sslmode, above all
+            **database.get("OPTIONS", {}),  # what stands in the URL: sslmode, above all
         },
     },
 }
@@ -148,7 +151,9 @@ REDIS_URL = env.url("REDIS_URL", schemes=["redis", "rediss"])
 if not re.fullmatch(r"(/[0-9]{0,3})?", urlsplit(REDIS_URL).path):
     raise ImproperlyConfigured("REDIS_URL has a value that cannot be used; expected: a number behind the last slash.")
 if PRODUCTION and looks_guessable(urlsplit(REDIS_URL).password or ""):
-    raise ImproperlyConfigured("REDIS_URL has no password that can be used; expected: redis://:a-random-one@host:port/0.")
+    raise ImproperlyConfigured(
+        "REDIS_URL has no password that can be used; expected: redis://:a-random-one@host:port/0."
+    )
 
 
 def redis_database(number: int) -> str:
@@ -335,7 +340,7 @@ logging.configure(
     secrets=[
         SECRET_KEY,
         *(key.hex() for key in ENCRYPTION_KEYS),
-        str(DATABASE["PASSWORD"]),
+        database_password,
         urlsplit(REDIS_URL).password or "",
         S3_SECRET_ACCESS_KEY,
         DEVIANTART_CLIENT_SECRET,
@@ -361,6 +366,7 @@ PASSWORD_HASHERS = [
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "deviations:works"
 LOGOUT_REDIRECT_URL = "accounts:sign-in"
+AXES_VERBOSE = False  # a line for each command that is run
 AXES_FAILURE_LIMIT = 10
 AXES_CLIENT_IP_CALLABLE = "isekai.middleware.client_address"
 AXES_COOLOFF_TIME = 0.25  # hours
