@@ -44,7 +44,8 @@ RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" \
     ENCRYPTION_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" \
     S3_SECRET_ACCESS_KEY="$(python -c 'import secrets; print(secrets.token_hex(16))')" \
     DEVIANTART_CLIENT_SECRET="$(python -c 'import secrets; print(secrets.token_hex(16))')" \
-    ISEKAI_PUBLIC_URL=https://build.invalid DATABASE_URL=postgresql://build.invalid/none REDIS_URL=redis://build.invalid \
+    REDIS_URL="redis://:$(python -c 'import secrets; print(secrets.token_hex(16))')@build.invalid" \
+    ISEKAI_PUBLIC_URL=https://build.invalid DATABASE_URL=postgresql://build.invalid/none \
     S3_BUCKET_NAME=none S3_ACCESS_KEY_ID=none DEVIANTART_CLIENT_ID=none \
     python manage.py collectstatic --noinput \
  && python -m compileall -q accounts automations deviantart deviations isekai publisher

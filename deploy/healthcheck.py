@@ -2,18 +2,14 @@
 """What a container asks itself: `python healthcheck.py PORT PATH`. Exit code 0: the process in it answers."""
 
 import http.client
-import os
 import sys
-from urllib.parse import urlsplit
 
 
 def main() -> int:
     port, path = int(sys.argv[1]), sys.argv[2]
-    # Web answers only under the names of ALLOWED_HOSTS, of which the public one always is.
-    host = urlsplit(os.environ.get("ISEKAI_PUBLIC_URL", "")).netloc or f"127.0.0.1:{port}"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     try:
-        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        connection.request("GET", path, headers={"Connection": "close"})
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         print(f"{path} on port {port}: {error}")

@@ -26,7 +26,7 @@ def settings(**values: str) -> dict[str, str]:
         "SECRET_KEY": made.secret_key,
         "ENCRYPTION_KEY": made.encryption_key,
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
-        "REDIS_URL": "redis://127.0.0.1:9/0",
+        "REDIS_URL": f"redis://:{made.redis_password}@127.0.0.1:9/0",
         "S3_ENDPOINT": "https://s3.invalid",
         "S3_BUCKET_NAME": "none",
         "S3_ACCESS_KEY_ID": made.s3_access_key,

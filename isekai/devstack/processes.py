@@ -4,7 +4,7 @@
 commands from it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEFAULT_PUBLISHER_CONCURRENCY = 16  # as in the settings
 # A worker that is asked to end finishes what it holds: the drain of the publisher (75 s) and some room.
@@ -16,12 +16,16 @@ WORKER = ("--without-gossip", "--without-mingle")
 
 @dataclass(frozen=True)
 class Process:
-    """``port`` is where it answers: web its pages, the workers their health; beat answers nowhere."""
+    """``port`` is where it answers: web its pages, the workers their health; beat answers nowhere.
+
+    ``shares_metrics``: it is several processes, which count together in a folder (PROMETHEUS_MULTIPROC_DIR).
+    """
 
     name: str
     command: tuple[str, ...]
     port: int | None = None
     queues: tuple[str, ...] = ()
+    shares_metrics: bool = False
 
 
 def web(bind: str = "0.0.0.0:4000") -> Process:
@@ -45,7 +49,7 @@ def notifier() -> Process:
 
 def media() -> Process:
     # In children of its own, so that a file that eats memory or time takes down nothing else.
-    return worker("media", 8002, ("media",), "-P", "prefork", "-c", "2")
+    return replace(worker("media", 8002, ("media",), "-P", "prefork", "-c", "2"), shares_metrics=True)
 
 
 def beat() -> Process:

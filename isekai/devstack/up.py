@@ -232,6 +232,8 @@ class Stack:
         for process in (processes.publisher(concurrency), processes.notifier(), processes.media()):
             port = self.ports.take(process.name)
             health = {**env, "HEALTH_CHECK_PORT": str(port)}
+            if process.shares_metrics:
+                health["PROMETHEUS_MULTIPROC_DIR"] = str(self.folder / "metrics" / process.name)
             self._add(process, health, path="/health", port=port, stop_seconds=processes.STOP_SECONDS)
         self._add(processes.beat(), env)
 
