@@ -28,7 +28,7 @@ from isekai.errors import IsekaiError
 FLOWS = "oauth_flows"
 # Survives the redirect away from the callback, whose address holds a code.
 CONNECT_ERROR = "connect_error"
-THEME_COOKIE = "isekai-theme"
+THEME_COOKIE = "isekai_theme"  # a name that templates can read
 THEME_COOKIE_SECONDS = 365 * 24 * 3600
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 LOCKED_OUT = gettext_lazy("Too many tries. Wait a quarter of an hour, then try it again.")
