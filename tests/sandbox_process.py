@@ -21,7 +21,7 @@ class SandboxProcess:
     """
 
     client_id = "1001"
-    client_secret = "c0ffee00c0ffee00c0ffee00c0ffee00"
+    client_secret = "7f3c9a1e5b8d4f60a2c4e6b8d0f1a3c5"
 
     def __init__(
         self,
@@ -68,6 +68,12 @@ class SandboxProcess:
     def kill(self) -> None:
         """End it without asking (SIGKILL)."""
         self._end(kill=True)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process. Raises AssertionError when none is running."""
+        assert self._process is not None, "The sandbox is not running."
+        return self._process.pid
 
     def restart(self) -> None:
         """Stop and start on the same port, with the same data when it has a folder for them."""
