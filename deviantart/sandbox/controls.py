@@ -322,7 +322,7 @@ class Controls:
         user = users.find_user(self._state, username)
         assert user is not None  # noqa: S101 - the callers have just read or made it
         rows = self._state.store.all(
-            "SELECT folderid, name, parent FROM folders WHERE userid = ? ORDER BY position, rowid", user["userid"]
+            "SELECT folderid, name, parent FROM folders WHERE userid = ? ORDER BY rowid", user["userid"]
         )
         return {
             **dict(user),

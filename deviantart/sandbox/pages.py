@@ -61,7 +61,7 @@ def authorize_page(
 <form class="consent" method="post" action="/oauth2/authorize?{escape(query)}">
   <h1>Let {escape(app_name)} use an account?</h1>
   <p class="plain"><strong>This is the DeviantArt sandbox, not DeviantArt.</strong> It needs no password, and nothing
-  leaves this computer. Choose any artist, or make one up.</p>
+  reaches the real one. Choose any artist, or make one up.</p>
   {error}
   {choice}
   <label for="new_username">{label}</label>
@@ -134,8 +134,8 @@ def _card(state: State, work: sqlite3.Row) -> str:
         f'<li class="card"><a class="picture" href="{escape(works.page_url(state, work))}" tabindex="-1">'
         f"{_thumbnail(state, work)}</a>"
         f'<a class="title" href="{escape(works.page_url(state, work))}">{title}</a>'
-        f'<span class="by">by <a href="/{quote(work["username"])}">{username}</a> · '
-        f"{_time(work['published_at'])}</span>"
+        f'<span class="by">by <a href="/{quote(work["username"])}">{username}</a></span>'
+        f'<span class="by">{_time(work["published_at"])}</span>'
         "</li>"
     )
 

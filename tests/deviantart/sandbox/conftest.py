@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.deviantart.sandbox.artist import Artist
 from tests.sandbox_process import SandboxProcess
 
 
@@ -19,3 +20,8 @@ def sandbox(_running_sandbox: SandboxProcess) -> SandboxProcess:
     # No surprises where a test compares whole bodies.
     _running_sandbox.profile(extra_key_chance=0)
     return _running_sandbox
+
+
+@pytest.fixture
+def anna(sandbox: SandboxProcess) -> Artist:
+    return Artist(sandbox, "anna")
