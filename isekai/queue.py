@@ -9,10 +9,17 @@ from uuid import UUID
 import structlog
 from celery import current_app
 from django.db import connection, transaction
+from kombu import pools
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
+from isekai.outage import Outage
+
 logger = structlog.get_logger(__name__)
+
+# What a wake-up may cost a request; the workers' own connections are given more time.
+SENDING = {"max_retries": 0, "socket_connect_timeout": 0.5, "socket_timeout": 0.5, "retry_on_timeout": False}
+BROKER = Outage("broker")
 
 DUE_CHANNEL = "isekai_due"
 
@@ -24,10 +31,18 @@ def send(task_name: str, *ids: UUID | int | str) -> None:
 
 
 def _send_now(task_name: str, arguments: list[str]) -> None:
+    if BROKER.lasts():
+        return
     try:
-        current_app.send_task(task_name, args=arguments, retry=False, ignore_result=True)
+        with pools.producers[current_app.connection_for_write(transport_options=SENDING)].acquire(
+            block=True
+        ) as producer:
+            current_app.send_task(task_name, args=arguments, producer=producer, retry=False, ignore_result=True)
     except (BrokerError, RedisError, OSError) as error:
+        BROKER.noticed(error)
         logger.warning("wake_up_not_sent", task=task_name, error=type(error).__name__)
+    else:
+        BROKER.over()
 
 
 def nudge() -> None:

@@ -172,7 +172,7 @@ CACHES = {
         "OPTIONS": CACHE_OPTIONS,
     },
     "sessions": {
-        "BACKEND": "isekai.cache.ForgivingRedisCache",
+        "BACKEND": "isekai.cache.SessionCache",
         "LOCATION": redis_database(2),
         "OPTIONS": CACHE_OPTIONS,
     },
