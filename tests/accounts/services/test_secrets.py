@@ -72,7 +72,7 @@ def test_the_known_answer_is_read(keys):
 
 
 def test_the_known_answer_is_what_is_written_with_its_nonce(keys, monkeypatch):
-    monkeypatch.setattr(secrets.os, "urandom", lambda size: NONCE[:size])
+    monkeypatch.setattr("os.urandom", lambda size: NONCE[:size])
     assert encrypt("a token of an artist", PLACE, Purpose.TOKEN) == KNOWN
 
 
