@@ -69,7 +69,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     try:
         port = await server.start(arguments.host, arguments.port, sandbox.handle)
     except OSError as error:
-        sys.exit(f"The sandbox cannot listen on {arguments.host}, port {arguments.port}: {os.strerror(error.errno)}.")
+        sys.exit(
+            f"The sandbox cannot listen on {arguments.host}, port {arguments.port}: {os.strerror(error.errno or 0)}."
+        )
     host = "127.0.0.1" if arguments.host in {"0.0.0.0", "::"} else arguments.host  # noqa: S104 - compared, not bound
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     state.base_url = (arguments.base_url or address).rstrip("/")

@@ -199,7 +199,7 @@ class Exchange:
         ]
         if not self.keep_alive:
             lines.append("Connection: close")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class HttpServer:

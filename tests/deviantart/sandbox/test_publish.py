@@ -272,14 +272,14 @@ def publish_at_once(artist: Artist, itemid: int, times: int) -> list[int | None]
 
 
 def test_of_concurrent_publishes_one_wins(sandbox: SandboxProcess, anna: Artist) -> None:
-    sandbox.profile(latency_ms={"/stash/publish": 300})
+    sandbox.profile(latency_ms={"/stash/publish": 1000})
     codes = publish_at_once(anna, anna.item(), 8)
     assert sorted(codes, key=str) == [9] * 7 + [None]
     assert sandbox.summary()["deviations"] == 1
 
 
 def test_by_the_switch_concurrent_publishes_all_succeed(sandbox: SandboxProcess, anna: Artist) -> None:
-    sandbox.profile(concurrent_publish="both_succeed", latency_ms={"/stash/publish": 300})
+    sandbox.profile(concurrent_publish="both_succeed", latency_ms={"/stash/publish": 1000})
     itemid = anna.item()
     assert publish_at_once(anna, itemid, 2) == [None, None]
     summary = sandbox.summary()
