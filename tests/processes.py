@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str | Callable[[], str] = "") -> Any:
     """What ``condition`` returns as soon as it is true; fails after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := condition():
             return result
         time.sleep(0.05)
-    raise AssertionError(f"Not within {seconds} s: {what or condition}")
+    raise AssertionError(f"Not within {seconds} s: {what() if callable(what) else what or condition}")
 
 
 def free_port() -> int:
@@ -120,7 +120,7 @@ class Processes:
         )
         self.running.append((name, process))
         if name == "web":
-            wait_until(lambda: self._answers(process), seconds=60, what="web does not answer\n" + self.log())
+            wait_until(lambda: self._answers(process), seconds=60, what=self.log)
         return process
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:

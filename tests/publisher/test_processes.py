@@ -1,0 +1,159 @@
+"""The publisher as it runs: real processes, PostgreSQL, Redis, S3 and a DeviantArt over HTTP; killed for real."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from accounts.models import DeviantArtAccount
+from deviations.media.perceptual import perceptual_hash
+from deviations.models import Deviation, DeviationFile, FileVariant
+from isekai import clock
+from publisher.models import Attempt, Publication, Worker
+from tests import pictures
+from tests.connecting import connected_account
+from tests.factories import DeviationFactory, DeviationFileFactory, PublishVariantFactory
+from tests.processes import Processes, wait_until
+from tests.publisher.conftest import put
+from tests.sandbox_process import SandboxProcess
+
+pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
+
+# Where a publisher is killed while works are in its hands.
+KILLED_AT = [
+    "before_claim",
+    "after_claim",
+    "submit_intended",
+    "submit_answered",
+    "item_committed",
+    "publish_intended",
+    "before_publish_sent",
+    "publish_answered",
+    "publish_committed",
+    "finished",
+]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxProcess]:
+    with SandboxProcess(app_name="Isekai", seed=7) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
+    sandbox.reset()
+    with Processes(sandbox) as processes:
+        yield processes
+    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def make_works(account: DeviantArtAccount, count: int, *, title: str, seed: int, seconds_ahead: float = 0) -> None:
+    """So many works of one account, all with the same title and each with its own picture, due at the same moment."""
+    due = clock.now() + timedelta(seconds=seconds_ahead)
+    for number in range(count):
+        body = pictures.png(seed * 100 + number)
+        work = DeviationFactory(
+            workspace=account.workspace,
+            account=account,
+            title=title,
+            status=Deviation.Status.SCHEDULED,
+            scheduled_at=due,
+            publish_at=due,
+            scheduled_zone="UTC",
+        )
+        file: DeviationFile = DeviationFileFactory(deviation=work)
+        PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
+        put(file, body)
+
+
+def all_published() -> bool:
+    return not Deviation.objects.exclude(status=Deviation.Status.PUBLISHED).exists()
+
+
+def all_have_urls() -> bool:
+    return not Publication.objects.filter(url="").exists()
+
+
+def assert_each_went_out_once_with_its_own_url(sandbox: SandboxProcess, works: int) -> None:
+    deviations = sandbox.ledger()["deviations"]
+    assert len(deviations) == works
+    assert set(Counter(each["sha256"] for each in deviations).values()) == {1}
+    where = {each["sha256"]: (each["deviationid"], each["url"]) for each in deviations}
+    for variant in FileVariant.objects.filter(kind=FileVariant.Kind.PUBLISH):
+        publication = Publication.objects.get(file=variant.file_id)
+        assert (publication.remote_deviation_id, publication.url) == where[variant.sha256]
+
+
+def test_works_with_one_title_survive_a_publisher_that_is_killed_at_every_point(
+    system: Processes, sandbox: SandboxProcess
+):
+    sandbox.profile(gallery_delay_seconds=5)
+    for number in range(5):
+        account = connected_account(sandbox, f"artist-{number}")
+        make_works(account, 4, title=f"Study {number}", seed=number)
+    system.start("beat")
+    for point in KILLED_AT:
+        system.order_fault(point)
+        (publisher,) = system.start("publisher")
+        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
+        assert (publisher.returncode, system.happened(point)) == (-signal.SIGKILL, True), system.log()
+    system.start("publisher")
+    wait_until(all_published, seconds=90, what=lambda: statuses() + system.log())
+    wait_until(all_have_urls, seconds=90, what=system.log)
+    assert_each_went_out_once_with_its_own_url(sandbox, 20)
+
+
+def statuses() -> str:
+    return str(Counter(Deviation.objects.values_list("status", "reason_code")))
+
+
+@pytest.mark.parametrize("fault", ["reset_after_commit", "reset_before"])
+def test_a_publish_whose_answer_is_lost_ends_published_once_with_its_url(
+    system: Processes, sandbox: SandboxProcess, fault: str
+):
+    make_works(connected_account(sandbox, "ash"), 1, title="Pool", seed=1)
+    sandbox.faults([{"match": {"path": "/stash/publish", "nth": 1}, "do": fault}])
+    system.start("publisher", "beat")
+    wait_until(lambda: all_published() and all_have_urls(), seconds=60, what=lambda: statuses() + system.log())
+    assert_each_went_out_once_with_its_own_url(sandbox, 1)
+    first, *_rest = Attempt.objects.filter(step="publish").order_by("id")
+    assert first.outcome == Attempt.Outcome.UNKNOWN
+
+
+def test_two_publishers_and_two_beats_publish_each_work_once(system: Processes, sandbox: SandboxProcess):
+    for number in range(4):
+        make_works(connected_account(sandbox, f"artist-{number}"), 3, title="Same", seed=number)
+    system.start("publisher", "publisher", "beat", "beat")
+    wait_until(lambda: all_published() and all_have_urls(), seconds=90, what=lambda: statuses() + system.log())
+    assert_each_went_out_once_with_its_own_url(sandbox, 12)
+    ledger = sandbox.ledger()
+    assert len(ledger["items"]) == 12
+
+
+def test_a_work_leaves_at_its_second_and_never_early(system: Processes, sandbox: SandboxProcess):
+    account = connected_account(sandbox, "ash")
+    system.start("publisher")
+    wait_until(lambda: "publisher_started" in system.log(), seconds=30, what=system.log)
+    make_works(account, 1, title="On time", seed=1, seconds_ahead=3)
+    wait_until(all_published, seconds=30, what=lambda: statuses() + system.log())
+    work = Deviation.objects.get()
+    attempt = Attempt.objects.get(step="publish")
+    assert work.publish_at is not None
+    assert attempt.started_at >= work.publish_at
+
+
+def test_a_publisher_that_is_asked_to_end_lets_its_row_run_out_at_once(system: Processes, sandbox: SandboxProcess):
+    (publisher,) = system.start("publisher")
+    wait_until(lambda: Worker.objects.alive().exists(), seconds=30, what=system.log)
+    publisher.terminate()
+    assert publisher.wait(30) == 0
+    assert not Worker.objects.alive().exists()
