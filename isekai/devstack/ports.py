@@ -61,13 +61,16 @@ class RememberedPorts:
             kept = json.loads(path.read_text(encoding="utf-8"))
             self._ports |= {name: port for name, port in kept.items() if isinstance(port, int)}
 
-    def take(self, name: str) -> int:
-        """The port of ``name``: the same as ever, or another one, said aloud and remembered, when that is taken."""
+    def take(self, name: str, *, silent: bool = False) -> int:
+        """The port of ``name``: the same as ever, or another one, said aloud and remembered, when that is taken.
+
+        ``silent`` is for ports that nobody but the parts of one server uses.
+        """
         port = self._ports.get(name)
         if port is None or not is_free_for_server(port):
             others = {taken for other, taken in self._ports.items() if other != name}
             [another] = free_ports(1, besides=others)
-            if port is not None:
+            if port is not None and not silent:
                 self._say(f"Port {port} for {name} is taken by another program; {name} is on {another} from now on.")
             self._ports[name] = another
         self._path.write_text(json.dumps(self._ports, indent=2) + "\n", encoding="utf-8")

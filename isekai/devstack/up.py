@@ -22,6 +22,7 @@ from isekai.devstack.environment import (
     redis_environment,
     settings_names,
     storage_environment,
+    without_settings,
     write_private,
 )
 from isekai.devstack.errors import DevstackError, Interrupted, UsageError
@@ -168,7 +169,7 @@ class Stack:
                 self._place("s3"),
                 access_key=self.secrets.s3_access_key,
                 secret_key=self.secrets.s3_secret_key,
-                inner_ports=[self.ports.take(f"s3 {name}") for name in SeaweedFS.INNER_PORTS],
+                inner_ports=[self.ports.take(f"s3 {name}", silent=True) for name in SeaweedFS.INNER_PORTS],
                 origins=sorted(pages),
             )
             self.servers.append(storage)
@@ -332,7 +333,7 @@ def up(arguments: Sequence[str]) -> int:
             say(f"Starting; {stack.public_url} says what is up.")
             variables = stack.variables(stack.add_servers())
             remember_environment(VAR, {**given, **variables})
-            env = {**os.environ, **given, **variables, "PYTHONUNBUFFERED": "1"}
+            env = {**without_settings(os.environ), **given, **variables, "PYTHONUNBUFFERED": "1"}
             stack.start_servers()
             if uses_sandbox(given):
                 stack.add_sandbox(env)
