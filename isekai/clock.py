@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.models import DateTimeField, Func
 from django.utils import timezone
 
-SQL_NOW = "coalesce(current_setting('isekai.now', true)::timestamptz, clock_timestamp())"
+# After a transaction that had it locally, a setting of ours is an empty text.
+SQL_NOW = "coalesce(nullif(current_setting('isekai.now', true), '')::timestamptz, clock_timestamp())"
 
 
 class DatabaseNow(Func):
