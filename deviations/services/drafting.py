@@ -8,6 +8,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Field
 from django.utils.translation import gettext as _
 
 from accounts.models import DeviantArtAccount, User, Workspace
@@ -198,7 +199,7 @@ def _apply(row: Deviation, changes: dict[str, Any]) -> list[str]:
         setattr(row, name, _tidied(name, value))
     problems: dict[str, list[str]] = {}
     try:
-        row.clean_fields(exclude=[field.name for field in row._meta.fields if field.name not in WORDS & set(changes)])
+        row.clean_fields(exclude=[field.name for field in row._meta.fields if not _is_said(field, row, changes)])
     except ValidationError as error:
         problems |= error.message_dict
     for name, most in (("description", DESCRIPTION_MAX_LENGTH), ("tags", TAGS_MAX), ("gallery_ids", GALLERIES_MAX)):
@@ -216,6 +217,11 @@ def _apply(row: Deviation, changes: dict[str, Any]) -> list[str]:
     if account_id is not None and account_id != before["account_id"]:
         row.account = _account_of(row.workspace_id, account_id)
     return [name for name in changes if getattr(row, name) != before[name]]
+
+
+def _is_said(field: Field, row: Deviation, changes: dict[str, Any]) -> bool:
+    """Whether the field has a new value to be checked; *untouched* is no value."""
+    return field.name in WORDS & set(changes) and not (field.null and getattr(row, field.name) is None)
 
 
 def _tidied(name: str, value: Any) -> Any:

@@ -21,9 +21,7 @@ def instant_of(local: datetime, zone: str, *, fold: int | None = None) -> dateti
         # What clocks never show does not come back from UTC as it went there.
         shown = first.astimezone(UTC).astimezone(clocks).replace(tzinfo=None, fold=0)
     except OverflowError as error:
-        raise TimeRefused(
-            _("That time is too far away."), details={"local": [_("That time is too far away.")]}
-        ) from error
+        raise _too_far_away("local") from error
     if shown != local.replace(fold=0):
         message = _("Clocks in %(zone)s skip %(time)s on that day. Choose another time.") % {
             "zone": zone,
