@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.api.callers import workspaces_of
 from accounts.models import ApiKey
 from deviations.models import Deviation
 from publisher.api.serializers import TimelineSerializer
@@ -20,7 +21,7 @@ class AttemptsView(APIView):
 
     @extend_schema(operation_id="deviation_attempts", responses=TimelineSerializer)
     def get(self, request: Request, pk: UUID) -> Response:
-        deviation = get_object_or_404(Deviation.objects.owned_by(request.user), pk=pk)
+        deviation = get_object_or_404(Deviation.objects.filter(workspace__in=workspaces_of(request)), pk=pk)
         attempts = Attempt.objects.filter(publication__deviation=deviation).select_related("publication").order_by("id")
         body = {"attempts": attempts[:MOST], "timeline": timeline_of(deviation)}
         return Response(TimelineSerializer(body).data)
