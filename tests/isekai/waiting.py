@@ -1,0 +1,23 @@
+"""The Celery app of the project with one more task, which runs for as long as a test wants it to."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import Counter
+from redis import Redis
+
+from isekai.celery import app
+
+__all__ = ["app"]
+
+STARTED = Counter("tests_waits_started", "Waits that a worker has begun")
+
+
+@app.task(name="tests.wait", ignore_result=True)
+def wait(key: str) -> None:
+    """Says that it runs, and waits until the test says *go*."""
+    STARTED.inc()
+    redis: Redis[Any] = Redis.from_url(settings.REDIS_URL, socket_timeout=120)
+    redis.rpush(f"{key}:running", os.getpid())
+    redis.blpop([f"{key}:go"], timeout=100)
