@@ -12,7 +12,7 @@ from deviantart.sandbox.clock import iso
 from deviantart.sandbox.controls import Controls
 from deviantart.sandbox.errors import ApiError, cloudfront_page, endpoint_not_found, server_error, unknown_version
 from deviantart.sandbox.faults import Fault, path_matches
-from deviantart.sandbox.multipart import MAX_FIELDS_BYTES, MalformedBody, MultipartParser, Upload, boundary_of
+from deviantart.sandbox.multipart import MAX_FIELDS_BYTES, MultipartParser, Upload, boundary_of
 from deviantart.sandbox.params import Params, parse_form
 from deviantart.sandbox.server import Exchange, Request, Response, json_response
 from deviantart.sandbox.state import State
@@ -82,36 +82,37 @@ class Sandbox:
 
     async def _read(self, exchange: Exchange, call: Call) -> None:
         """Read the whole body, whatever will become of it: DeviantArt judges even the token only afterwards."""
-        request, profile = exchange.request, self.state.profile
+        request = exchange.request
         query = parse_form(request.query)
         call.query_token = next((value for name, value in query if name == "access_token"), None)
         pairs = [(name, value) for name, value in query if name != "access_token"]
-        bandwidth = profile.bandwidth_bytes_per_second
         if boundary := boundary_of(request.content_type):
-            takes_file = call.endpoint is not None and call.endpoint.takes_file
-            parser = MultipartParser(boundary, self._open_upload if takes_file else None)
-            complete = False
-            try:
-                async for piece in exchange.body(bandwidth):
-                    parser.feed(piece)
-                parser.finish()
-                complete = True
-            except MalformedBody:
-                await exchange.finish_body()
-            finally:
-                if not complete:
-                    parser.discard()
-            if complete:
-                pairs += parser.fields
-                call.upload, call.nameless_file = parser.upload, parser.nameless_file
+            pairs += await self._read_multipart(exchange, call, boundary)
         else:
-            body = bytearray()
-            async for piece in exchange.body(bandwidth):
-                if len(body) <= MAX_FIELDS_BYTES:
-                    body += piece
-            if request.content_type.startswith("application/x-www-form-urlencoded") and len(body) <= MAX_FIELDS_BYTES:
-                pairs += parse_form(body.decode("utf-8", "replace"))
+            pairs += await self._read_form(exchange)
         call.params = Params(pairs)
+
+    async def _read_multipart(self, exchange: Exchange, call: Call, boundary: str) -> list[tuple[str, str]]:
+        takes_file = call.endpoint is not None and call.endpoint.takes_file
+        parser = MultipartParser(boundary, self._open_upload if takes_file else None)
+        try:
+            async for piece in exchange.body(self.state.profile.bandwidth_bytes_per_second):
+                parser.feed(piece)
+        finally:
+            if not parser.complete:
+                parser.discard()
+        if not parser.complete:
+            return []  # as PHP has it: a body that breaks the rules is an empty one
+        call.upload, call.nameless_file = parser.upload, parser.nameless_file
+        return parser.fields
+
+    async def _read_form(self, exchange: Exchange) -> list[tuple[str, str]]:
+        body = bytearray()
+        async for piece in exchange.body(self.state.profile.bandwidth_bytes_per_second):
+            if len(body) <= MAX_FIELDS_BYTES:
+                body += piece
+        is_form = exchange.request.content_type.startswith("application/x-www-form-urlencoded")
+        return parse_form(body.decode("utf-8", "replace")) if is_form and len(body) <= MAX_FIELDS_BYTES else []
 
     def _open_upload(self, filename: str, content_type: str) -> Upload:
         return Upload(

@@ -1,7 +1,6 @@
 """What tests, benchmarks and the curious use to look into the sandbox and to tell it how to behave."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -263,26 +262,34 @@ class Controls:
         ]
 
     def _summary(self, _body: Any, _query: Mapping[str, str]) -> dict[str, Any]:
-        deviations, items = self._deviations(), self._items()
-        same_file = Counter((work["username"], work["title"], work["sha256"]) for work in deviations)
-        orphans = [item["itemid"] for item in items if not item["published"]]
-        duplicates = [
-            {"username": username, "title": title, "sha256": sha256, "count": count}
-            for (username, title, sha256), count in same_file.items()
-            if count > 1
-        ]
+        store = self._state.store
+        duplicates = store.all(
+            "SELECT u.username, i.title, i.sha256, count(*) AS count FROM deviations d JOIN items i USING (itemid)"
+            " JOIN users u ON u.userid = d.userid GROUP BY u.userid, i.title, i.sha256 HAVING count(*) > 1"
+        )
+        orphans = store.all(
+            "SELECT itemid FROM items i WHERE NOT EXISTS (SELECT 1 FROM deviations d WHERE d.itemid = i.itemid)"
+            " ORDER BY created_at"
+        )
         return {
-            "deviations": len(deviations),
-            "items": len(items),
-            "users": self._state.store.value("SELECT count(*) FROM users"),
-            "per_title": Counter(work["title"] for work in deviations),
-            "per_item": Counter(str(work["itemid"]) for work in deviations),
-            "per_username": Counter(work["username"] for work in deviations),
+            "deviations": store.value("SELECT count(*) FROM deviations"),
+            "items": store.value("SELECT count(*) FROM items"),
+            "users": store.value("SELECT count(*) FROM users"),
+            "per_title": self._deviations_per("i.title"),
+            "per_item": self._deviations_per("d.itemid"),
+            "per_username": self._deviations_per("u.username"),
             "published_twice": len(duplicates),
-            "duplicates": duplicates,
+            "duplicates": [dict(row) for row in duplicates],
             "orphans": len(orphans),
-            "orphan_items": orphans,
+            "orphan_items": [row["itemid"] for row in orphans],
         }
+
+    def _deviations_per(self, column: str) -> dict[str, int]:
+        rows = self._state.store.all(
+            f"SELECT {column} AS value, count(*) AS count FROM deviations d JOIN items i USING (itemid)"  # noqa: S608 - the caller's constant
+            f" JOIN users u ON u.userid = d.userid GROUP BY {column}"
+        )
+        return {str(row["value"]): row["count"] for row in rows}
 
     # --- telling it how to behave ------------------------------------------------------------------------------------
 

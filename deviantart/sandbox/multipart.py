@@ -8,12 +8,10 @@ from itertools import count
 from pathlib import Path
 
 MAX_FIELDS_BYTES = 2 * 1024 * 1024
+_MAX_HEADERS_BYTES = 16 * 1024
 _NUMBERS = count()
-_DISPOSITION = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-
-
-class MalformedBody(Exception):
-    """The body does not keep to its content type; the sandbox answers as PHP would: with nothing parsed."""
+# Like PHP's, this knows no ``filename*``: a part that has only that is no file.
+_DISPOSITION = re.compile(r'\b(name|filename)=(?:"((?:[^"\\]|\\.)*)"|([^;\s"]+))')
 
 
 class Upload:
@@ -61,6 +59,7 @@ class _Part:
 class MultipartParser:
     """Fed with pieces of a body. ``fields`` keep their order; ``upload`` is the first file.
 
+    ``complete`` comes true with the closing delimiter; a body that breaks the rules never gets there.
     ``nameless_file`` tells of a part with a content type but no filename, on which DeviantArt answers 500.
     """
 
@@ -76,15 +75,13 @@ class MultipartParser:
         self._state = self._skip_preamble
 
     def feed(self, piece: bytes) -> None:
-        """Raises MalformedBody."""
         self._buffer += piece
         while self._state():
             pass
 
-    def finish(self) -> None:
-        """Raises MalformedBody when the closing delimiter has not been seen."""
-        if self._state != self._skip_rest:
-            raise MalformedBody("the closing delimiter is missing")
+    @property
+    def complete(self) -> bool:
+        return self._state == self._skip_rest
 
     def discard(self) -> None:
         if self.upload is not None:
@@ -115,8 +112,9 @@ class MultipartParser:
     def _read_headers(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
-            if len(self._buffer) > 16 * 1024:
-                raise MalformedBody("the headers of a part have no end")
+            if len(self._buffer) > _MAX_HEADERS_BYTES:
+                self._state = self._give_up
+                return True
             return False
         self._part = self._begin(bytes(self._buffer[:end]).decode("utf-8", "replace"))
         del self._buffer[: end + 4]
@@ -129,7 +127,7 @@ class MultipartParser:
             self._content(bytes(self._buffer[:end]))
             del self._buffer[: end + len(self._delimiter)]
             self._end()
-            self._state = self._after_delimiter
+            self._state = self._give_up if self._fields_bytes > MAX_FIELDS_BYTES else self._after_delimiter
             return True
         # A delimiter may have begun at the end of this piece.
         safe = len(self._buffer) - len(self._delimiter)
@@ -142,12 +140,17 @@ class MultipartParser:
         self._buffer.clear()
         return False
 
+    def _give_up(self) -> bool:
+        self._buffer.clear()
+        return False
+
     def _begin(self, head: str) -> _Part:
         headers = {}
         for line in head.split("\r\n"):
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
-        parameters = dict(_DISPOSITION.findall(headers.get("content-disposition", "")))
+        disposition = headers.get("content-disposition", "")
+        parameters = {name: quoted or plain for name, quoted, plain in _DISPOSITION.findall(disposition)}
         content_type = headers.get("content-type", "")
         filename = parameters.get("filename")
         upload = None
@@ -165,9 +168,8 @@ class MultipartParser:
             part.upload.write(piece)
         elif part.is_field:
             self._fields_bytes += len(piece)
-            if self._fields_bytes > MAX_FIELDS_BYTES:
-                raise MalformedBody("the fields are larger than 2 MiB")
-            part.value += piece
+            if self._fields_bytes <= MAX_FIELDS_BYTES:
+                part.value += piece
 
     def _end(self) -> None:
         part = self._part

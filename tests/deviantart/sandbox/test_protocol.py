@@ -235,15 +235,20 @@ def test_a_connection_serves_one_request_after_the_other(sandbox: SandboxProcess
         "Accept-Encoding": "gzip",
         "Authorization": f"Bearer {anna.tokens['access_token']}",
     }
+    form = {"Content-Type": "multipart/form-data; boundary=B"}
+    endless_headers = b"--B\r\nContent-Disposition: " + b"x" * 300_000
+    large_field = b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"x" * 3_000_000 + b"\r\n--B--\r\n"
     sockets = set()
-    for method, path, body in (
-        ("GET", WHOAMI, None),
-        ("POST", f"{API}/nothing", b"x" * 300_000),
-        ("POST", f"{API}/stash/publish", b"itemid=1&is_mature=0"),
-        ("HEAD", "/", None),
-        ("GET", WHOAMI, None),
+    for method, path, body, more in (
+        ("GET", WHOAMI, None, {}),
+        ("POST", f"{API}/nothing", b"x" * 300_000, {}),
+        ("POST", f"{API}/stash/publish", b"itemid=1&is_mature=0", {}),
+        ("POST", f"{API}/stash/submit", endless_headers, form),
+        ("POST", f"{API}/stash/submit", large_field, form),
+        ("HEAD", "/", None, {}),
+        ("GET", WHOAMI, None, {}),
     ):
-        connection.request(method, path, body=body, headers=headers)
+        connection.request(method, path, body=body, headers={**headers, **more})
         answer = connection.getresponse()
         answer.read()
         sockets.add(connection.sock)

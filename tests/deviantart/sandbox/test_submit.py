@@ -39,6 +39,18 @@ def test_the_file_may_have_any_field_name(anna: Artist, field: str) -> None:
     assert anna.post("/stash/submit", files={field: ("a.png", picture())}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("parameter", "filename"),
+    [('filename="my sky.png"', "my sky.png"), ("filename=sky.png", "sky.png"), ('filename="a%22b.png"', 'a"b.png')],
+)
+def test_the_filename_is_read_as_browsers_write_it(
+    sandbox: SandboxProcess, anna: Artist, parameter: str, filename: str
+) -> None:
+    body = f'--B\r\nContent-Disposition: form-data; name="f"; {parameter}\r\n\r\nx\r\n--B--\r\n'
+    anna.post("/stash/submit", data=body, headers={"Content-Type": "multipart/form-data; boundary=B"})
+    assert the_item(sandbox)["filename"] == filename
+
+
 def test_every_submit_without_an_itemid_makes_another_item(sandbox: SandboxProcess, anna: Artist) -> None:
     items = {anna.item(), anna.item(), anna.item()}
     assert len(items) == 3
@@ -65,8 +77,10 @@ def test_nothing_to_submit_is_refused(anna: Artist) -> None:
         assert answer.json()["error_description"].startswith("Please include content t")
 
 
-def test_a_part_without_a_filename_is_a_server_error(sandbox: SandboxProcess, anna: Artist) -> None:
-    body = b'--B\r\nContent-Disposition: form-data; name="f"\r\nContent-Type: image/png\r\n\r\nx\r\n--B--\r\n'
+@pytest.mark.parametrize("parameter", ["", "; filename*=utf-8''sky.png"])
+def test_a_part_without_a_filename_is_a_server_error(sandbox: SandboxProcess, anna: Artist, parameter: str) -> None:
+    head = f'--B\r\nContent-Disposition: form-data; name="f"{parameter}\r\nContent-Type: image/png\r\n\r\n'
+    body = head + "x\r\n--B--\r\n"
     answer = anna.post("/stash/submit", data=body, headers={"Content-Type": "multipart/form-data; boundary=B"})
     assert refusal(answer) == (500, "server_error", None)
     assert sandbox.ledger()["items"] == []
