@@ -32,5 +32,5 @@ class LocalDateTimeField(models.Field):
         return self.to_python(value)
 
     def value_to_string(self, obj: models.Model) -> str:
-        value: datetime | None = self.value_from_object(obj)
+        value: Any = self.value_from_object(obj)
         return "" if value is None else value.isoformat()
