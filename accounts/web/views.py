@@ -111,7 +111,6 @@ def disconnect(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return redirect("accounts:connect")
 
 
-@never_cache
 @require_GET
 @sensitive_variables("code", "flow", "kept")
 def callback(request: HttpRequest) -> HttpResponse:
