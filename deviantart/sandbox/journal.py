@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from deviantart.sandbox.store import Store
@@ -62,7 +62,7 @@ class Journal:
 
     def flush(self) -> None:
         if self._ended:
-            self._store.add_requests([(entry.id, json.dumps(asdict(entry))) for entry in self._ended])
+            self._store.add_requests([(entry.id, json.dumps(vars(entry))) for entry in self._ended])
             self._ended.clear()
 
     def requests(self, since: int = 0) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ class Journal:
         self.flush()
         rows = self._store.all("SELECT entry FROM requests WHERE id > ? ORDER BY id", since)
         entries = [json.loads(row["entry"]) for row in rows]
-        entries += [asdict(entry) for entry in self._open.values() if entry.id > since]
+        entries += [dict(vars(entry)) for entry in self._open.values() if entry.id > since]
         return sorted(entries, key=lambda entry: entry["id"])
 
     def forget(self) -> None:

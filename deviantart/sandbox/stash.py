@@ -131,7 +131,9 @@ def _keep_file(call: Call) -> dict[str, Any]:
     upload = call.upload
     assert upload is not None  # noqa: S101 - called only when there is one
     picture = media.inspect(upload.path)
-    upload.path.replace(call.state.store.file(upload.sha256))
+    file = call.state.store.file(upload.sha256)
+    if not file.exists():
+        upload.path.replace(file)
     return {
         "filename": upload.filename,
         "sha256": upload.sha256,
