@@ -150,6 +150,26 @@ class UploadRefused(DeviationError):
     status = 422
 
 
+class NotArrived(DeviationError):
+    """A ticket whose file storage does not have (yet)."""
+
+    code = "not_arrived"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("The file has not arrived. Send it to the address of its ticket first, then complete it."))
+
+
+class TicketExpired(DeviationError):
+    """Nothing can be sent with this ticket any more."""
+
+    code = "ticket_expired"
+    status = 410
+
+    def __init__(self) -> None:
+        super().__init__(_("The time to send this file is over. Ask for a new ticket and send it again."))
+
+
 class StoredFileMissing(DeviationError):
     """Storage answered, and has nothing under the key."""
 

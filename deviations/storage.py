@@ -101,7 +101,7 @@ def _explained(action: str) -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in {"404", "NoSuchKey", "NotFound"}:
             raise StoredFileMissing from error
-        logger.warning("storage_refused", action=action, code=code)
+        logger.warning("storage_refused", action=action, answer=code)
         raise StorageUnavailable from error
     except BotoCoreError as error:
         logger.warning("storage_unavailable", action=action, error=type(error).__name__)

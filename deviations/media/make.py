@@ -45,7 +45,7 @@ def draw(path: Path, content_type: str, facts: Facts, wanted: dict[str, int], fo
     """Smaller pictures as WebP, upright, from the largest to the smallest, and the hash of the picture."""
     made: dict[str, Any] = {}
     with path.open("rb") as file, opened(file, content_type) as image:
-        smaller = shrunk(image, max(FIRST_SIDE, *wanted.values()), facts.orientation)
+        smaller = shrunk(image, max([FIRST_SIDE, *wanted.values()]), facts.orientation)
     for name, longest in sorted(wanted.items(), key=lambda item: -item[1]):
         smaller = shrunk(smaller, longest, 1)
         smaller.save(folder / name, "WEBP", icc_profile=smaller.info.get("icc_profile"), **WEBP_OPTIONS)
