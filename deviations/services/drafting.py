@@ -20,6 +20,7 @@ from deviations.errors import (
     NotEditable,
     PartlyLive,
     ReferenceNotFound,
+    StorageUnavailable,
     UploadNotUsable,
 )
 from deviations.models import Deviation, DeviationFile, FileVariant, Upload
@@ -128,8 +129,8 @@ def remove_file(deviation: Deviation, *, user: User | None, file_id: UUID, versi
         file = row.files.filter(pk=file_id).first()
         if file is None:
             raise ReferenceNotFound("file_id", _("This work has no such file."))
-        Upload.objects.filter(storage_key=file.storage_key).update(state=Upload.State.VERIFIED, deviation=None)
-        _delete_copies(file)
+        _give_back(file)
+        _delete_copies_after_commit(row.workspace_id, file.variants.all())
         file.delete()
         return [Event("deviation.file_removed", {"file": str(file_id), "name": file.original_name})]
 
@@ -297,25 +298,42 @@ def _make_files(deviation: Deviation, uploads: Sequence[Upload], *, first_positi
         queue.send("media.make_variants", file.pk)
 
 
+def _give_back(file: DeviationFile) -> None:
+    """Let the upload of a file that is taken out be used again."""
+    upload = Upload.objects.select_for_update().filter(storage_key=file.storage_key, state=Upload.State.USED).first()
+    if upload is not None:
+        upload.move_to(Upload.State.VERIFIED)
+        upload.deviation = None
+        upload.save(update_fields=["state", "reason_code", "reason_params", "deviation"])
+
+
 def _remake_publish_variants(row: Deviation) -> None:
-    """Have the copies for DeviantArt made anew; until then none of the files counts as ready."""
-    FileVariant.objects.filter(file__deviation=row, kind=FileVariant.Kind.PUBLISH).delete()
-    row.files.update(media_state=DeviationFile.MediaState.PENDING, media_reason_code="")
+    """Have the copies for DeviantArt made anew; the old ones, which the artist no longer wants, go at once."""
+    old = FileVariant.objects.filter(file__deviation=row, kind=FileVariant.Kind.PUBLISH)
+    _delete_copies_after_commit(row.workspace_id, old)
+    old.delete()
+    row.files.update(
+        media_state=DeviationFile.MediaState.PENDING,
+        media_reason_code="",
+        media_attempts=0,
+        media_started_at=None,  # whoever is at it works for the old wish
+    )
     for file in row.files.all():
         queue.send("media.make_variants", file.pk)
 
 
-def _delete_copies(file: DeviationFile) -> None:
-    """Delete from storage what was made of a file, once the transaction is committed; never the original."""
-    keys = [variant.storage_key for variant in file.variants.all() if storage.is_variant_key(variant.storage_key)]
-    workspace_id = file.deviation.workspace_id
+def _delete_copies_after_commit(workspace_id: UUID, variants: Iterable[FileVariant]) -> None:
+    """Delete from storage what was made of files, once the transaction is committed; never an original."""
+    keys = [variant.storage_key for variant in variants if storage.is_variant_key(variant.storage_key)]
 
     def delete() -> None:
         for key in keys:
-            storage.delete(key, workspace_id=workspace_id)
+            try:
+                storage.delete(key, workspace_id=workspace_id)
+            except StorageUnavailable:
+                logger.warning("variant_not_deleted", workspace_id=str(workspace_id))
 
-    # robust: a copy that stays behind costs a few kilobytes, a failed request costs an artist's patience.
-    transaction.on_commit(delete, robust=True)
+    transaction.on_commit(delete)
 
 
 def _set_kind(row: Deviation, content_types: Iterable[str]) -> None:
