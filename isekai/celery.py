@@ -56,6 +56,7 @@ app.conf.beat_schedule = {
     "dispatch": every(5, "publisher.dispatch"),
     "rescue stuck": every(15, "publisher.rescue"),
     "find urls": every(5, "publisher.find_urls"),
+    "sweep media": {"task": "media.sweep", "schedule": settings.MEDIA_SWEEP_SECONDS},
     "ask about late": every(60, "publisher.ask_about_late"),
     "forget dead workers": every(1800, "maintenance.forget_dead_workers"),
 }
