@@ -54,7 +54,7 @@ class OwnRedis:
         assert self._process is not None
         self._process.send_signal(signum)
 
-    def client(self) -> "Redis[Any]":
+    def client(self) -> Redis:
         return Redis.from_url(self.url, socket_timeout=5)
 
 

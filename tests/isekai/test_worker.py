@@ -1,6 +1,7 @@
 """Real workers, with the commands of production, on a Redis of their own."""
 
 import os
+import queue
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from redis import Redis
 from isekai import clock, worker
 from isekai.devstack import processes
 from tests.isekai.conftest import OwnRedis, StartWorker, Wait
+from tests.isekai.pooler import TransactionPooler
 from tests.processes import free_port, wait_until
 
 pytestmark = pytest.mark.processes
@@ -169,14 +171,8 @@ def test_no_child_holds_the_port_of_its_parent(own_redis: OwnRedis, start_worker
     first = wait.until_running()
     # The one that takes its place is forked by a parent that has the port open already.
     os.kill(first, signal.SIGKILL)
-    children = wait_until(
-        lambda: [
-            pid
-            for pid in children_of(running.process.pid)
-            if pid > first and len(children_of(running.process.pid)) == 2
-        ],
-        what=running.log,
-    )
+    wait_until(lambda: first not in (now := children_of(running.process.pid)) and len(now) == 2, what=running.log)
+    children = children_of(running.process.pid)
     listening = socket_listening_on(running.port)
     assert listening in open_files(running.process.pid)
     assert all(listening not in open_files(child) for child in children)
@@ -214,6 +210,26 @@ def test_a_direct_connection_is_accepted(database_url: str) -> None:
 def test_a_database_that_cannot_be_reached_is_no_pooler() -> None:
     with pytest.raises(psycopg.OperationalError):
         worker.require_direct_connection(f"postgresql://isekai@127.0.0.1:{free_port()}/isekai")
+
+
+@pytest.mark.parametrize("next_free", [queue.LifoQueue, queue.Queue], ids=["the same again", "in turn"])
+def test_a_transaction_pooler_is_recognised(database_url: str, next_free: type["queue.Queue[socket.socket]"]) -> None:
+    with TransactionPooler(database_url, next_free()) as pooler:
+        pooled = f"postgresql://isekai@127.0.0.1:{pooler.port}/isekai"
+        with psycopg.connect(pooled, autocommit=True) as connection:  # it is a good one for everything else
+            assert connection.execute("SELECT %s", [42]).fetchone() == (42,)
+        with pytest.raises(worker.DatabaseRefused, match="DATABASE_DIRECT_URL"):
+            worker.require_direct_connection(pooled)
+
+
+def test_a_publisher_behind_a_transaction_pooler_ends(
+    own_redis: OwnRedis, start_worker: StartWorker, database_url: str
+) -> None:
+    with TransactionPooler(database_url, queue.LifoQueue(), servers=8) as pooler:
+        pooled = f"postgresql://isekai@127.0.0.1:{pooler.port}/isekai"
+        refused = start_worker(processes.publisher(2), own_redis.url, DATABASE_DIRECT_URL=pooled)
+        assert refused.exit_code() == worker.REFUSED
+    assert "database_refused" in refused.log()
 
 
 def children_of(pid: int) -> list[int]:

@@ -1,7 +1,6 @@
 """The Celery app of the project with one more task, which runs for as long as a test wants it to."""
 
 import os
-from typing import Any
 
 from django.conf import settings
 from prometheus_client import Counter
@@ -18,6 +17,6 @@ STARTED = Counter("tests_waits_started", "Waits that a worker has begun")
 def wait(key: str) -> None:
     """Says that it runs, and waits until the test says *go*."""
     STARTED.inc()
-    redis: Redis[Any] = Redis.from_url(settings.REDIS_URL, socket_timeout=120)
+    redis = Redis.from_url(settings.REDIS_URL, socket_timeout=120)
     redis.rpush(f"{key}:running", os.getpid())
     redis.blpop([f"{key}:go"], timeout=100)
