@@ -106,7 +106,7 @@ class DueDeviationFactory(DeviationFactory):
     scheduled_at = factory.LazyFunction(lambda: clock.now() - timedelta(seconds=1))
     publish_at = factory.SelfAttribute("scheduled_at")
 
-    @factory.post_generation
+    @factory.post_generation  # type: ignore[untyped-decorator]  # the library has no types
     def files(self: Deviation, create: bool, extracted: int | None, **_options: Any) -> None:
         for _ in range(1 if extracted is None else extracted):
             PublishVariantFactory(file=DeviationFileFactory(deviation=self))

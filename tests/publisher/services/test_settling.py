@@ -33,7 +33,7 @@ def later() -> Iterator[Callable[[float], None]]:
         moved += seconds
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config('isekai.now', (clock_timestamp() + %s)::text, false)", [timedelta(seconds=moved)]
+                "SELECT set_config('isekai.now', (clock_timestamp() + make_interval(secs => %s))::text, false)", [moved]
             )
 
     yield move
