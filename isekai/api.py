@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import structlog
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
@@ -86,6 +86,9 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
     """Turn an exception into ``{code, message, details, request_id}``, also one that nobody foresaw."""
     if isinstance(error, IsekaiError):
         return error_response(error.status, error.code, str(error), error.details)
+    if isinstance(error, SuspiciousOperation):
+        # Django's own limits on a request, which its views answer with 400 and nothing else.
+        error = BodyTooLarge() if isinstance(error, RequestDataTooBig) else exceptions.ParseError()
     response = exception_handler(error, context)
     if response is None:
         return _answer_unforeseen(error, context)
