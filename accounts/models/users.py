@@ -88,7 +88,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: ClassVar[list[str]] = []
+    # Asked for by `createsuperuser`: what an operator has to know comes by mail.
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["email"]
 
     objects = UserManager()
 

@@ -327,8 +327,10 @@ def before_disconnect(step: BeforeDisconnect) -> BeforeDisconnect:
 def disconnect_account(account: DeviantArtAccount, *, user: User) -> bool:
     """End the account's connection: erase its tokens here, and take the authorisation back at DeviantArt.
 
-    Returns False when DeviantArt could not be told; then its owner should take it back there. What an app above
-    registered may refuse, by its own IsekaiError. Nothing happens to an account that is disconnected already.
+    Works that are scheduled for it stay so and wait, as for every account that is held: connecting it again lets them
+    go on, and nobody has to plan them a second time. Returns False when DeviantArt could not be told; then its owner
+    should take it back there. What an app above registered may refuse, by its own IsekaiError. Nothing happens to an
+    account that is disconnected already.
     """
     with transaction.atomic():
         account = DeviantArtAccount.objects.select_for_update().get(pk=account.pk)

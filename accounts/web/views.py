@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.errors import ConnectError, FlowUnknown
+from accounts.errors import FlowUnknown
 from accounts.models import DeviantArtAccount, User
 from accounts.services import connecting
 from accounts.services.connecting import Flow
@@ -137,7 +137,7 @@ def _finish(request: HttpRequest) -> HttpResponse:
         if not code:
             raise connecting.denial(request.GET.get("error", ""))
         return _finish_sign_in(request, flow, code) if flow.is_sign_in else _finish_connect(request, flow, code)
-    except ConnectError as error:
+    except IsekaiError as error:
         request.session[CONNECT_ERROR] = str(error)
         return redirect("accounts:sign-in" if flow.is_sign_in else "accounts:connect")
 

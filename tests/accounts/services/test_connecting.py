@@ -1,5 +1,6 @@
 """Signing in with DeviantArt, connecting accounts, and taking them away again, against a real sandbox."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -88,6 +89,29 @@ def test_signing_in_does_not_connect_again_what_was_disconnected(sandbox, db):
     assert DeviantArtAccount.objects.get().state == State.DISCONNECTED
     # The grant of that sign-in is not left lying about.
     assert len(requests_to(sandbox, "/oauth2/revoke")) == 2
+
+
+def test_two_first_sign_ins_at_the_same_moment_make_one_user(transactional_db, sandbox):
+    begun = [begin_flow() for _ in range(4)]
+    codes = [allow(url, "mira") for _flow, url in begun]
+    together = threading.Barrier(4)
+    users: list[User] = []
+
+    def finish(flow: Flow, code: str) -> None:
+        together.wait(20)
+        users.append(finish_sign_in(flow, code=code))
+        connection.close()
+
+    threads = [
+        threading.Thread(target=finish, args=(flow, code)) for (flow, _url), code in zip(begun, codes, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(users) == 4
+    assert len(set(users)) == User.objects.count() == DeviantArtAccount.objects.count() == 1
+    usable_token(DeviantArtAccount.objects.get().pk)
 
 
 def test_somebody_new_is_refused_where_registration_is_closed(sandbox, db, settings):

@@ -83,6 +83,14 @@ def test_a_connect_cannot_be_ended_after_signing_out(signed_in, sandbox):
     assert exchanges(sandbox) == 0
 
 
+def test_who_is_in_no_workspace_any_more_is_told_so(signed_in, sandbox, user):
+    back = way_back(signed_in, CONNECT)
+    user.memberships.all().delete()
+    assert signed_in.get(back).headers["Location"] == CONNECT
+    assert "not a member" in signed_in.get(CONNECT).context["error"]
+    assert exchanges(sandbox) == 0
+
+
 def test_a_foreign_link_is_refused_on_the_page_for_connecting(signed_in, sandbox):
     page = signed_in.get(CALLBACK, {"code": "x", "state": "y"})
     assert page.status_code == 400
