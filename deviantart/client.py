@@ -301,13 +301,13 @@ class _Upload:
 
 def _reader(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
     """``read(size)`` over an iterator of byte strings."""
-    rest = b""
+    rest = memoryview(b"")  # a large chunk is taken in small pieces without copying what is left each time
 
     def read(size: int) -> bytes:
         nonlocal rest
         while not rest and (chunk := next(chunks, None)) is not None:
-            rest = chunk
-        taken, rest = rest[:size], rest[size:]
+            rest = memoryview(chunk)
+        taken, rest = bytes(rest[:size]), rest[size:]
         return taken
 
     return read

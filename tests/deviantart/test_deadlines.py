@@ -1,13 +1,11 @@
 """However slow the other side is, a call ends within its bounds and says whether it may have worked."""
 
-import contextlib
 import io
 import itertools
-import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from deviantart import errors, oauth
 from deviantart.client import Client
 from deviantart.config import Config, Timeouts
 from deviantart.errors import Outcome
-from tests.deviantart.wire import WireServer, nobody_listens, read_request, reply
+from tests.deviantart.wire import WireServer, ends_soon, never_reading, nobody_listens, read_request, reply
 
 SHORT = Timeouts(
     connect_seconds=0.5,
@@ -26,8 +24,6 @@ SHORT = Timeouts(
     submit_seconds=0.5,
     publish_seconds=0.5,
 )
-# Far above the bounds above, far below the minutes for which these servers would go on.
-SOON = 8.0
 
 
 def config(url: str, timeouts: Timeouts = SHORT) -> Config:
@@ -38,8 +34,8 @@ def publish(url: str, **options: Any) -> Any:
     return Client(config(url), "token").publish(5309219412345678, is_mature=False, **options)
 
 
-def submit(url: str, size: int = 1000, **options: Any) -> Any:
-    return Client(config(url), "token").submit(
+def submit(url: str, size: int = 1000, timeouts: Timeouts = SHORT, **options: Any) -> Any:
+    return Client(config(url, timeouts), "token").submit(
         io.BytesIO(b"x" * size),
         filename="a.png",
         content_type="image/png",
@@ -62,13 +58,6 @@ def refresh(url: str) -> Any:
 CALLS = [publish, submit, whoami, refresh]
 
 
-@contextlib.contextmanager
-def ends_soon() -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < SOON
-
-
 def dribble(pieces: bytes) -> Callable[[socket.socket], None]:
     """Reads the request, then sends one byte every 20 ms: no single read is ever slow."""
 
@@ -84,12 +73,6 @@ def dribble(pieces: bytes) -> Callable[[socket.socket], None]:
 def silent(sock: socket.socket) -> None:
     read_request(sock)
     sock.recv(1)  # returns when the client gives up
-
-
-def never_reading(sock: socket.socket) -> None:
-    hang_up = select.poll()
-    hang_up.register(sock, select.POLLRDHUP)
-    hang_up.poll()
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -121,7 +104,8 @@ def test_a_slow_answer_ends_as_unknown_within_the_bound(
 
 def test_an_upload_that_nobody_reads_ends_as_unknown_within_the_bound() -> None:
     with WireServer(never_reading) as server, ends_soon(), pytest.raises(errors.AnswerLost) as raised:
-        submit(server.url, size=40_000_000)  # more than the buffers of both sides hold
+        # More than the buffers of both sides hold.
+        submit(server.url, 40_000_000, Timeouts(connect_seconds=60, stall_seconds=0.5, submit_seconds=60))
     assert "timeout" in raised.value.description
 
 
@@ -132,7 +116,7 @@ def test_an_upload_that_is_read_byte_by_byte_ends_as_unknown_within_the_bound() 
             time.sleep(0.02)
 
     with WireServer(sipping) as server, ends_soon(), pytest.raises(errors.AnswerLost):
-        submit(server.url, size=40_000_000)
+        submit(server.url, 40_000_000, Timeouts(connect_seconds=60, stall_seconds=60, submit_seconds=0.5))
 
 
 def test_a_file_that_comes_slowly_does_not_stretch_the_call() -> None:

@@ -84,6 +84,8 @@ RECORDED = [
     Recorded("3.6 a 401 about something else does not end the grant", REFRESH, 401,
              envelope(description="Must provide an access_token to access this resource."),
              errors.Unexpected, Category.UNKNOWN, NO),
+    Recorded("3.6 the words for it under another status", REFRESH, 403,
+             envelope(description="The refresh_token is invalid."), errors.Unexpected, Category.UNKNOWN, NO),
     Recorded("3.7 revoking an unknown token", REVOKE, 400, envelope(description="Invalid token."),
              errors.Rejected, Category.VALIDATION_ERROR, NO),
     # --- 4, the error model

@@ -26,7 +26,7 @@ from deviantart import errors, oauth
 from deviantart.client import Client
 from deviantart.config import USER_AGENT, Config, Timeouts
 from deviantart.errors import Category, Outcome
-from tests.deviantart.wire import WireServer, answering, read_request, reply, reset
+from tests.deviantart.wire import WireServer, answering, ends_soon, never_reading, read_request, reply, reset
 
 PUBLISHED = (
     b'{"status":"success","deviationid":"DAF48E51-DE0E-B24D-4CEC-A23170DCE888","url":"https://www.deviantart.com/a"}'
@@ -538,6 +538,17 @@ def test_over_tls_everything_works_alike(tmp_path: Path) -> None:
     assert recorder.parts[-1][1] == b"x" * 3_000_000
 
 
+def test_over_tls_an_upload_that_nobody_reads_ends_in_time_too(tmp_path: Path) -> None:
+    context, bundle = certificate(tmp_path)
+    impatient = Timeouts(connect_seconds=60, stall_seconds=0.5, submit_seconds=60)
+    with (
+        WireServer(never_reading, tls=context) as server,
+        ends_soon(),
+        pytest.raises(errors.AnswerLost),
+    ):
+        submit(client(server.url, ca_bundle=bundle, timeouts=impatient), size=40_000_000)
+
+
 def test_over_tls_a_slow_answer_ends_in_time_too(tmp_path: Path) -> None:
     context, bundle = certificate(tmp_path)
     hung_up: list[bool] = []
@@ -552,7 +563,7 @@ def test_over_tls_a_slow_answer_ends_in_time_too(tmp_path: Path) -> None:
             hung_up.append(True)
 
     with WireServer(script, tls=context) as server:
-        with pytest.raises(errors.AnswerLost):
+        with ends_soon(), pytest.raises(errors.AnswerLost):
             client(server.url, ca_bundle=bundle, timeouts=BRIEF).whoami()
         server.join()
     assert hung_up == [True]

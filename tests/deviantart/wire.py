@@ -1,12 +1,17 @@
 """A server that speaks raw bytes, for what no well-behaved server would do."""
 
 import contextlib
+import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
+
+# Far above the bounds that tests set, far below the minutes for which their servers would go on.
+SOON_SECONDS = 8.0
 
 Script = Callable[[socket.socket], None]
 
@@ -125,10 +130,25 @@ def answering(answer: bytes) -> Script:
     return script
 
 
+def never_reading(sock: socket.socket) -> None:
+    """A script that takes nothing off the wire until the client hangs up."""
+    hang_up = select.poll()
+    hang_up.register(sock, select.POLLRDHUP)
+    hang_up.poll()
+
+
 def reset(sock: socket.socket) -> None:
     """Close so that the other side sees a reset, not an end."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     sock.close()
+
+
+@contextlib.contextmanager
+def ends_soon() -> Iterator[None]:
+    """Fails when what is inside takes longer than any bound that it was given."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < SOON_SECONDS
 
 
 @contextlib.contextmanager
