@@ -72,6 +72,14 @@ class Pages(PageNumberPagination):
         return int(raw)
 
 
+# --- what goes out ---------------------------------------------------------------------------------------------------
+class ReasonSerializer(serializers.Serializer):
+    """Why something is in its state."""
+
+    code = serializers.CharField(help_text="Stable, for machines.")
+    message = serializers.CharField(help_text="For people.")
+
+
 # --- what goes out when it cannot be done ----------------------------------------------------------------------------
 class ErrorSerializer(serializers.Serializer):
     """The shape of every answer that is not a success."""

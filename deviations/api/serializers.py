@@ -11,7 +11,7 @@ from deviations.models import Deviation, DeviationFile, FileVariant
 from deviations.services.changing import BULK_MAX, ItemResult
 from deviations.services.drafting import DESCRIPTION_MAX_LENGTH, FILES_MAX, GALLERIES_MAX, TAGS_MAX, WORDS
 from deviations.services.scheduling import JITTER_MAX_SECONDS
-from isekai.api import StrictSerializer
+from isekai.api import ReasonSerializer, StrictSerializer
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
@@ -130,11 +130,6 @@ class PublicationSerializer(serializers.Serializer):
 
     def get_url(self, publication: Any) -> str | None:
         return publication.url or None
-
-
-class ReasonSerializer(serializers.Serializer):
-    code = serializers.CharField()
-    message = serializers.CharField()
 
 
 class DeviationSerializer(serializers.ModelSerializer):

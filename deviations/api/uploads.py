@@ -16,7 +16,7 @@ from deviations.errors import UploadRefused
 from deviations.models import Upload
 from deviations.services.refusals import explain
 from deviations.services.uploading import complete_upload, issue_ticket, wait_until_read
-from isekai.api import StrictSerializer
+from isekai.api import ReasonSerializer, StrictSerializer
 
 
 class AnnouncementSerializer(StrictSerializer):
@@ -34,11 +34,6 @@ class TicketSerializer(serializers.Serializer):
     url = serializers.URLField()
     fields = serializers.DictField(child=serializers.CharField())  # type: ignore[assignment]  # named so in the API
     expires_at = serializers.DateTimeField(source="upload.expires_at")
-
-
-class ReasonSerializer(serializers.Serializer):
-    code = serializers.CharField()
-    message = serializers.CharField()
 
 
 class UploadSerializer(serializers.ModelSerializer):
