@@ -59,6 +59,16 @@ class ForeignServer(AccountError):
         super().__init__(_("This account was connected at another server. Nothing of it is sent to this one."))
 
 
+class AccountBusy(AccountError):
+    """Something of the account is on its way to DeviantArt, and needs its login until it has arrived."""
+
+    code = "account_busy"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("A work of this account is on its way to DeviantArt. Wait until it has arrived."))
+
+
 class NoWorkspace(AccountError):
     """The user is a member of no workspace, so there is nothing that they could work on."""
 

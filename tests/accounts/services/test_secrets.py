@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from accounts.services import secrets
 from accounts.services.secrets import Place, Purpose, decrypt, encrypt
 from isekai import clock
 from isekai.ids import new_id
+from tests.accounts.processes import environment_of_this_test
 from tests.factories import DeviantArtAccountFactory, UserFactory, workspace_of
 
 KEY = bytes(range(32))
@@ -251,3 +254,25 @@ def test_the_table_refuses_plain_text_and_a_key_that_the_text_does_not_name(acco
     for changed in ({"access_token": "plain"}, {"refresh_token": "v1:00000000:QUJD"}):
         with pytest.raises(IntegrityError), transaction.atomic():
             DeviantArtAccount.objects.filter(pk=account.pk).update(**changed)
+
+
+@pytest.mark.processes
+def test_a_process_with_another_key_does_not_start(transactional_db, settings, keys):
+    secrets.ensure_keys()
+    account = DeviantArtAccountFactory.build(workspace=workspace_of(UserFactory()), encryption_key=None)
+    for column in ("access_token", "refresh_token"):
+        setattr(account, column, encrypt("x", Place.of(account, column), Purpose.TOKEN))
+    account.encryption_key_id = secrets.key_id(KEY)
+    account.save()
+    start = "import django; django.setup(); from accounts.services.secrets import verify_keys; verify_keys()"
+    for key, is_good in ((KEY, True), (OTHER_KEY, False)):
+        process = subprocess.run(
+            [sys.executable, "-c", start],
+            env=environment_of_this_test(ENCRYPTION_KEY=key.hex()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (process.returncode == 0) is is_good, process.stderr
+    assert secrets.key_id(KEY) in process.stderr
+    assert not any(key.hex() in process.stderr for key in (KEY, OTHER_KEY))

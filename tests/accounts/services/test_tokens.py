@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -25,6 +23,7 @@ from deviantart import oauth
 from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
+from tests.accounts.processes import environment_of_this_test
 from tests.factories import DueDeviationFactory
 
 State = DeviantArtAccount.State
@@ -389,18 +388,12 @@ def test_a_disconnected_account_stays_disconnected(account):
 
 # --- several processes -----------------------------------------------------------------------------------------------
 def environment(sandbox: Any, **more: str) -> dict[str, str]:
-    """Of a process that works on the database of this test."""
-    at = connection.settings_dict
-    url = f"postgresql://{at['USER']}:{quote(at['PASSWORD'])}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
-    return {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "isekai.settings",
-        "DATABASE_URL": url,
-        "DEVIANTART_BASE_URL": sandbox.base_url,
-        "DEVIANTART_CLIENT_ID": sandbox.client_id,
-        "DEVIANTART_CLIENT_SECRET": sandbox.client_secret,
+    return environment_of_this_test(
+        DEVIANTART_BASE_URL=sandbox.base_url,
+        DEVIANTART_CLIENT_ID=sandbox.client_id,
+        DEVIANTART_CLIENT_SECRET=sandbox.client_secret,
         **more,
-    }
+    )
 
 
 def ask_in_processes(sandbox: Any, account: DeviantArtAccount, count: int, **more: str) -> subprocess.Popen[str]:
