@@ -20,7 +20,7 @@ def draw(seed: int = 0, *, size: tuple[int, int] = (320, 240), mode: str = "RGB"
     pen = ImageDraw.Draw(image)
     for _ in range(12):
         x, y = dice.randrange(width), dice.randrange(height)
-        w, h = dice.randrange(width // 8, width // 2), dice.randrange(height // 8, height // 2)
+        w, h = (dice.randrange(side // 8, max(side // 2, side // 8 + 1)) for side in size)
         colour = tuple(dice.randrange(256) for _ in range(3))
         shape = dice.choice([pen.ellipse, pen.rectangle])
         shape((x - w // 2, y - h // 2, x + w // 2, y + h // 2), fill=colour)

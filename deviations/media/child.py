@@ -63,7 +63,7 @@ def _understood(answer: bytes) -> dict[str, Any]:
         outcome = json.loads(answer)
         if "refused" in outcome:
             raise Refused(str(outcome["refused"]["code"]), **outcome["refused"]["params"])
-        done: dict[str, Any] = outcome["done"]
+        done: dict[str, Any] = {**outcome["done"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ChildDied("an answer that nobody understands") from error
     return done
