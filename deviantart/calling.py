@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -58,9 +59,7 @@ class Caller:
             headers["Authorization"] = f"Bearer {self.token}"
         if content_type is not None:
             headers["Content-Type"] = content_type
-        log = logger.bind(
-            call=str(call), endpoint=url.removeprefix(self.config.base_url), correlation_id=self.correlation_id
-        )
+        log = logger.bind(call=str(call), endpoint=urlsplit(url).path, correlation_id=self.correlation_id)
         started = time.monotonic()
         try:
             answer = perform(

@@ -21,10 +21,10 @@ from enum import StrEnum
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -169,7 +169,7 @@ class _BoundedTLSSocket(ssl.SSLSocket):
 @functools.cache
 def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """One context for the whole process: reading the certificates anew would cost each call about 10 ms of CPU."""
-    context = ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    context = ssl.create_default_context(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
     context.sslsocket_class = _BoundedTLSSocket
     return context
 
@@ -237,23 +237,10 @@ class _Connection(HTTPConnection):
         super().send(data)
 
 
-class _TLSConnection(HTTPSConnection):
-    def __init__(self, *args: Any, exchange: Exchange, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.exchange = exchange
-
-    def _new_conn(self) -> socket.socket:
-        return _connect(self.host, self.port, self.exchange)
-
+class _TLSConnection(_Connection, HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         cast(_BoundedTLSSocket, self.sock).exchange = self.exchange
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        self.exchange.begin()
-        super().send(data)
 
 
 class _OneCallAdapter(HTTPAdapter):
