@@ -8,8 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 @register()
-def waits_fit_each_other(**_options: Any) -> list[CheckMessage]:
-    """A wait that is shorter than the one inside it lets two workers hold the same work."""
+def settings_fit_each_other(**_options: Any) -> list[CheckMessage]:
+    """A wait that is shorter than the one inside it, for one, lets two workers hold the same work."""
     problems = [
         (
             settings.CELERY_VISIBILITY_TIMEOUT < settings.PUBLISHER_JOB_TIMEOUT_SECONDS + 60,
@@ -31,11 +31,15 @@ def waits_fit_each_other(**_options: Any) -> list[CheckMessage]:
             settings.TOKEN_REFRESH_LEASE_SECONDS <= settings.DEVIANTART_TOKEN_DEADLINE_SECONDS,
             "TOKEN_REFRESH_LEASE must be longer than DEVIANTART_TOKEN_DEADLINE_SECONDS.",
         ),
+        (
+            settings.ISEKAI_HTTPS and settings.STORAGE_ORIGIN.startswith("http://"),
+            "S3_PRESIGNED_ENDPOINT must start with https:// while ISEKAI_HTTPS is on: browsers refuse to upload to it.",
+        ),
     ]
     return [Error(text, id=f"isekai.E{number:03}") for number, (wrong, text) in enumerate(problems, 1) if wrong]
 
 
 def stop_if_wrong() -> None:
     """For the starts that run no system checks, web's and the workers'; raises ImproperlyConfigured."""
-    if problems := waits_fit_each_other():
+    if problems := settings_fit_each_other():
         raise ImproperlyConfigured(" ".join(str(problem.msg) for problem in problems))

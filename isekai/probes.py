@@ -148,6 +148,7 @@ class ProbeServer(ThreadingHTTPServer):
     """Bound once it is made (raises OSError); ends with the process."""
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], service: Service) -> None:
         self.paths: dict[str, Callable[[], Answer]] = {
