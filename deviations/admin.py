@@ -8,8 +8,9 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 
+from accounts.admin import ReadOnlyAdmin
 from accounts.models import User
 from deviations.models import Deviation, DeviationFile, DeviationQuerySet, FileVariant, Upload
 from deviations.services.changing import BULK_MAX, BulkResult
@@ -19,20 +20,7 @@ from deviations.services.trashing import restore_many, trash_many
 REASONS_SHOWN = 5
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types; also below
-    """Rows to look at. The right to change stays for the list's actions."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's signature, also below
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return obj is None and super().has_change_permission(request)
-
-
-class FilesInline(TabularInline):  # type: ignore[misc]
+class FilesInline(TabularInline):  # type: ignore[misc]  # unfold has no types; also below
     model = DeviationFile
     fields = ("position", "original_name", "content_type", "size", "width", "height", "media_state", "sha256")
     readonly_fields = fields
@@ -40,7 +28,7 @@ class FilesInline(TabularInline):  # type: ignore[misc]
     can_delete = False
     show_change_link = True
 
-    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002 - Django's signature
         return False
 
 
