@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -116,11 +116,12 @@ class Exchange:
         if self.before_send is not None:
             with self.ours():
                 self.before_send()
+            self.check()  # it may have taken long, and still nothing has been sent
         # From here on the other side may have got the request, even if the very first write fails.
         self.sent = True
 
     @contextlib.contextmanager
-    def ours(self) -> Any:
+    def ours(self) -> Iterator[None]:
         """Remember what is raised inside: it is the caller's own error and must reach it unchanged.
 
         Without this a time-out of the storage that feeds an upload would look like one of DeviantArt.
@@ -346,7 +347,7 @@ def _reason(error: BaseException, exchange: Exchange) -> Reason:
     return Reason.LOST if exchange.sent else Reason.CONNECT
 
 
-def _causes(error: BaseException) -> Any:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what it was made of: urllib3 and requests wrap what the socket raised."""
     seen: set[int] = set()
     waiting: list[Any] = [error]

@@ -194,6 +194,16 @@ def test_a_second_address_is_tried_when_the_first_is_dead(monkeypatch: pytest.Mo
         assert publish(server.url).deviation_id == "D"
 
 
+def test_a_hook_that_takes_all_the_time_leaves_nothing_sent() -> None:
+    received: list[bytes] = []
+    with WireServer(lambda sock: received.append(sock.recv(1))) as server:
+        with ends_soon(), pytest.raises(errors.Unreachable) as raised:
+            publish(server.url, before_send=lambda: time.sleep(0.6))
+        server.join()
+    assert raised.value.outcome is Outcome.NO
+    assert received == [b""]
+
+
 def test_a_stall_in_a_read_ends_it_before_its_whole_time_is_over() -> None:
     patient = Timeouts(connect_seconds=1, stall_seconds=0.3, read_seconds=60)
     with WireServer(silent) as server, ends_soon(), pytest.raises(errors.AnswerLost):
