@@ -152,16 +152,16 @@ def finish_sign_in(flow: Flow, *, code: str) -> User:
             else:
                 raise UserInactive
     except ConnectError:
-        _give_back(grant)
+        _give_back(grant.pair)
         raise
     if not is_kept:
         # They disconnected this account: signing in by it does not connect it again.
-        _give_back(grant)
+        _give_back(grant.pair)
     return user
 
 
 def finish_connect(flow: Flow, *, code: str, user: User, workspace: Workspace) -> DeviantArtAccount:
-    """Connect the account of whoever was signed in at DeviantArt to ``workspace``, or connect it again.
+    """Connect the account of whoever was signed in at DeviantArt to ``workspace``, or again to the one that it is in.
 
     Raises ConnectError: then nothing that was stored has changed.
     """
@@ -170,12 +170,13 @@ def finish_connect(flow: Flow, *, code: str, user: User, workspace: Workspace) -
         with transaction.atomic():
             _wait_for_turn(grant.deviant)
             if flow.account_id is not None:
-                account = DeviantArtAccount.objects.owned_by(user).filter(pk=flow.account_id).first()
-                if account is None or account.remote_user_id != grant.deviant.user_id:
+                again = DeviantArtAccount.objects.owned_by(user).filter(pk=flow.account_id).first()
+                if again is None or again.remote_user_id != grant.deviant.user_id:
                     raise DifferentAccount
+                workspace = again.workspace
             account = _connect(grant, workspace=workspace, user=user)
     except ConnectError:
-        _give_back(grant)
+        _give_back(grant.pair)
         raise
     return account
 
@@ -195,8 +196,12 @@ class _Grant:
             pair = oauth.exchange_code(
                 config, code=code, redirect_uri=redirect_uri(), verifier=flow.verifier, correlation_id=tie
             )
+        except DeviantArtError as error:
+            raise _in_our_words(error) from None
+        try:
             deviant = Client(config, pair.access_token, correlation_id=tie).whoami()
         except DeviantArtError as error:
+            _give_back(pair)
             raise _in_our_words(error) from None
         return cls(pair, deviant, asked_at)
 
@@ -371,11 +376,11 @@ def _revoke(account: DeviantArtAccount, refresh_token: str) -> bool:
     return True
 
 
-def _give_back(grant: _Grant) -> None:
+def _give_back(pair: TokenPair) -> None:
     """End a grant that nobody needs, and only this one: the same person may be connected rightly elsewhere."""
     try:
         oauth.revoke(
-            deviantart_config(), grant.pair.refresh_token, refresh_only=True, correlation_id=correlation_id() or None
+            deviantart_config(), pair.refresh_token, refresh_only=True, correlation_id=correlation_id() or None
         )
     except DeviantArtError as error:
         logger.warning("unused_grant_not_revoked", error=error.code)

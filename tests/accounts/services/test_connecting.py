@@ -12,7 +12,7 @@ import time_machine
 from django.db import connection
 
 from accounts import errors
-from accounts.models import AuditEvent, DeviantArtAccount, Identity, User, Workspace
+from accounts.models import AuditEvent, DeviantArtAccount, Identity, Membership, User, Workspace
 from accounts.services import connecting
 from accounts.services.connecting import Flow, begin_flow, disconnect_account, finish_connect, finish_sign_in
 from accounts.services.secrets import Place, Purpose, decrypt
@@ -183,6 +183,16 @@ def test_connecting_again_renews_the_login_of_the_same_row(sandbox, user):
     assert AuditEvent.objects.filter(verb="account.reconnected").count() == 1
 
 
+def test_an_account_of_a_second_workspace_is_connected_again_where_it_is(sandbox, user):
+    owner = UserFactory()
+    account = connect_as("mira", owner)
+    Membership.objects.create(user=user, workspace=workspace_of(owner))
+    flow, url = begin_flow(user=user, account=account)
+    own = user.memberships.order_by("created_at")[0].workspace
+    again = finish_connect(flow, code=allow(url, "mira"), user=user, workspace=own)
+    assert (again.pk, again.workspace) == (account.pk, workspace_of(owner))
+
+
 def test_connecting_what_was_disconnected_takes_its_old_row(sandbox, user):
     first = connect_as("mira", user)
     disconnect_account(first, user=user)
@@ -237,6 +247,7 @@ def test_a_login_that_may_not_even_say_whose_it_is_is_refused(sandbox, user):
     with pytest.raises(errors.ScopesRefused):
         connect_as("mira", user)
     assert not DeviantArtAccount.objects.exists()
+    assert len(requests_to(sandbox, "/oauth2/revoke")) == 1
 
 
 def test_exactly_the_scopes_that_are_used_are_asked_for(sandbox):
