@@ -175,19 +175,24 @@ def _schedule_as_before(user: User | None) -> Change:
 
 
 def _publish_now(user: User | None) -> Change:
+    # By the clock that judges what is due.
+    now = clock.database_now()
+
     def how(row: Deviation) -> list[Event]:
         ensure_free(row)
-        return [] if _is_due(row) else [_make_due(row, user, "deviation.publish_now")]
+        return [] if _is_due(row, now) else [_make_due(row, user, now, "deviation.publish_now")]
 
     return how
 
 
 def _retry(user: User | None) -> Change:
+    now = clock.database_now()
+
     def how(row: Deviation) -> list[Event]:
         ensure_free(row)
         if row.status != Deviation.Status.FAILED:
             raise InvalidTransition(_("Only a failed work can be tried again."))
-        return [_make_due(row, user, "deviation.retried")]
+        return [_make_due(row, user, now, "deviation.retried")]
 
     return how
 
@@ -202,18 +207,15 @@ def _cancel(row: Deviation) -> list[Event]:
     return [take_from_queue(row)]
 
 
-def _is_due(row: Deviation) -> bool:
-    """Whether a publisher may take it up at this moment: due, and not so late that a person is asked first."""
+def _is_due(row: Deviation, now: datetime) -> bool:
+    """Whether a publisher may take it up: due, and not so late that a person is asked first."""
     if row.status != Deviation.Status.SCHEDULED or row.account is None or row.publish_at is None:
         return False
-    now = clock.database_now()
     too_late = row.publish_at <= now - timedelta(seconds=row.account.late_limit_seconds)
     return row.due_at is not None and row.due_at <= now and not too_late
 
 
-def _make_due(row: Deviation, user: User | None, verb: str) -> Event:
-    # By the clock that judges what is due.
-    now = clock.database_now()
+def _make_due(row: Deviation, user: User | None, now: datetime, verb: str) -> Event:
     event = _put_into_queue(row, wish_for(user=user, scheduled_at=now), 0)
     return Event(verb, event.params)
 
