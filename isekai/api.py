@@ -16,7 +16,6 @@ from rest_framework import exceptions, parsers, serializers, status
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
 
 from isekai.errors import IsekaiError
 from isekai.logging import correlation_id
@@ -92,6 +91,10 @@ class ErrorSerializer(serializers.Serializer):
 
 def answer_exception(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn an exception into ``{code, message, details, request_id}``, also one that nobody foresaw."""
+    # The views of DRF read the settings when they are imported, and those name classes of this module. System checks
+    # run in any order, so that now and then this module is imported first.
+    from rest_framework.views import exception_handler
+
     if isinstance(error, IsekaiError):
         return error_response(error.status, error.code, str(error), error.details)
     if isinstance(error, SuspiciousOperation):
