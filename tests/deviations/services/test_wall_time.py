@@ -4,7 +4,7 @@ from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deviations.errors import TimeRefused
@@ -44,6 +44,7 @@ anywhere = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(anywhere | around_a_change())
 def test_what_clocks_show_at_an_instant_leads_back_to_it(where: tuple[str, datetime]) -> None:
     zone, instant = where
@@ -56,6 +57,7 @@ def test_what_clocks_show_at_an_instant_leads_back_to_it(where: tuple[str, datet
         assert instant in {datetime.fromisoformat(choice["at"]) for choice in error.details["choices"]}
 
 
+@settings(deadline=None)
 @given(anywhere | around_a_change(), st.sampled_from([0, 1]))
 def test_clocks_show_the_wished_time_at_the_instant_that_follows_from_it(
     where: tuple[str, datetime], fold: int
@@ -76,6 +78,7 @@ def test_clocks_show_the_wished_time_at_the_instant_that_follows_from_it(
         assert wall_time_of(found, zone) == local
 
 
+@settings(deadline=None)
 @given(around_a_change())
 def test_the_second_of_two_alike_times_is_later(where: tuple[str, datetime]) -> None:
     zone, instant = where
