@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-USER_AGENT = "Isekai/0.1.0 (+https://github.com/isekai-sh/isekai)"
+USER_AGENT = "Isekai/0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

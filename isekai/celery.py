@@ -43,6 +43,7 @@ app.steps["worker"] |= {
     "isekai.worker:SensibleSettings",
     "isekai.worker:HealthServer",
     "isekai.worker:DirectDatabase",
+    "isekai.worker:ReadableSecrets",
     "publisher.worker:PublisherThreads",
 }
 app.steps["consumer"].add("isekai.worker:KeepingBroker")
@@ -53,10 +54,11 @@ def every(seconds: float, task: str) -> dict[str, object]:
 
 
 app.conf.beat_schedule = {
-    "dispatch": every(5, "publisher.dispatch"),
+    "dispatch": {"task": "publisher.dispatch", "schedule": settings.PUBLISHER_TICK_SECONDS},
     "rescue stuck": every(15, "publisher.rescue"),
-    "find urls": every(5, "publisher.find_urls"),
+    "find urls": {"task": "publisher.find_urls", "schedule": settings.PUBLISHER_TICK_SECONDS},
     "sweep media": {"task": "media.sweep", "schedule": settings.MEDIA_SWEEP_SECONDS},
     "ask about late": every(60, "publisher.ask_about_late"),
+    "send notifications": every(10, "notifications.send_due"),
     "forget dead workers": every(1800, "maintenance.forget_dead_workers"),
 }

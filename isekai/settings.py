@@ -375,10 +375,15 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "accounts.web.views.answer_lockout"
 # Whether somebody new who signs in with DeviantArt becomes a user; an operator can always make users.
 ISEKAI_OPEN_REGISTRATION = env.boolean("ISEKAI_OPEN_REGISTRATION", not PRODUCTION)
-EMAIL_BACKEND = env.text(
-    "EMAIL_BACKEND",
-    "django.core.mail.backends.smtp.EmailBackend" if PRODUCTION else "django.core.mail.backends.console.EmailBackend",
+# Where mail goes; without an address it is only written into the log.
+_mail = environ.Env.email_url_config(
+    env.url("EMAIL_URL", schemes=["smtp", "smtp+tls", "smtp+ssl"], required=False) or "consolemail://"
 )
+EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = _mail["EMAIL_HOST"], _mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_USER"] or "", _mail["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.get("EMAIL_USE_TLS", False), _mail.get("EMAIL_USE_SSL", False)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", f"isekai@{urlsplit(PUBLIC_URL).hostname}")
 
 # --- language and time -----------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

@@ -7,6 +7,7 @@ Redis is away, which is when a probe has most to ask.
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -16,10 +17,13 @@ from celery import bootsteps
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
 from psycopg import sql
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from accounts.services.secrets import verify_keys
 from isekai import metrics, readiness
 from isekai.checks import stop_if_wrong
 from isekai.probes import ProbeServer, Service, service_name
@@ -154,15 +158,35 @@ class DirectDatabase(bootsteps.StartStopStep):
         threading.Thread(target=self._check, name="direct-database", daemon=True).start()
 
     def _check(self) -> None:
-        while True:
-            try:
-                require_direct_connection(settings.DATABASE_DIRECT_URL)
-            except DatabaseRefused as error:
-                logger.critical("database_refused", reason=str(error))
-                state.should_stop = REFUSED  # type: ignore[assignment] # read by the loop of the main thread
-                return
-            except psycopg.Error as error:
-                logger.warning("database_not_checked_yet", error=type(error).__name__)
-                time.sleep(DIRECT_CHECK_PAUSE_SECONDS)
-            else:
-                return
+        try:
+            _once_reached(lambda: require_direct_connection(settings.DATABASE_DIRECT_URL))
+        except DatabaseRefused as error:
+            logger.critical("database_refused", reason=str(error))
+            state.should_stop = REFUSED  # type: ignore[assignment] # read by the loop of the main thread
+
+
+class ReadableSecrets(bootsteps.StartStopStep):
+    """Checks the encryption keys as soon as the database can be reached, and ends a worker that lacks one."""
+
+    def start(self, _worker: Any) -> None:
+        threading.Thread(target=self._check, name="readable-secrets", daemon=True).start()
+
+    def _check(self) -> None:
+        try:
+            _once_reached(verify_keys)
+        except ImproperlyConfigured as error:
+            logger.critical("encryption_keys_refused", reason=str(error))
+            state.should_stop = REFUSED  # type: ignore[assignment]
+        finally:
+            connection.close()
+
+
+def _once_reached(check: Callable[[], None]) -> None:
+    """Do the check, again and again until the database answers."""
+    while True:
+        try:
+            return check()
+        except (psycopg.Error, DatabaseError) as error:
+            logger.warning("database_not_checked_yet", error=type(error).__name__)
+            connection.close()
+            time.sleep(DIRECT_CHECK_PAUSE_SECONDS)

@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import TabularInline
 
+from accounts.admin import ReadOnlyAdmin
 from accounts.models import User
-from deviations.admin import ReadOnlyAdmin
 from deviations.models import Deviation
 from publisher.models import Attempt, Publication, StashItem, Worker
 from publisher.services.deciding import look_again_at_many

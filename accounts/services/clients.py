@@ -7,7 +7,7 @@ from django.conf import settings
 from accounts.errors import ForeignServer
 from accounts.models import DeviantArtAccount
 from deviantart.client import Client
-from deviantart.config import Config, Timeouts
+from deviantart.config import USER_AGENT, Config, Timeouts
 from isekai.logging import correlation_id
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def deviantart_config() -> Config:
         client_id=settings.DEVIANTART_CLIENT_ID,
         client_secret=settings.DEVIANTART_CLIENT_SECRET,
         base_url=settings.DEVIANTART_BASE_URL,
+        # Whom DeviantArt can ask about these requests.
+        user_agent=f"{USER_AGENT} (+{settings.PUBLIC_URL})",
         timeouts=Timeouts(
             connect_seconds=settings.DEVIANTART_CONNECT_SECONDS,
             stall_seconds=settings.DEVIANTART_READ_DEADLINE_SECONDS,

@@ -101,12 +101,19 @@ def _concerns_the_account(job: Job, error: DeviantArtError) -> bool:
             put_back(job.claim, reason="quota")
         case Category.AUTH_ERROR | Category.TOKEN_EXPIRED:
             version = job.token.version if job.token else job.account.token_version
-            reason = "scope_missing" if isinstance(error, ScopeMissing) else error.code
+            reason = _why_lost(error)
             lose_login(account_id, token_version=version, reason=reason)
             put_back(job.claim, reason="login_lost")
         case _:
             return False
     return True
+
+
+def _why_lost(error: DeviantArtError) -> str:
+    if isinstance(error, ScopeMissing):
+        return "scope_missing"
+    # Refused again directly after it was renewed: the grant itself is gone.
+    return "token_rejected" if error.category is Category.TOKEN_EXPIRED else error.code
 
 
 def _try_later_or_give_up(job: Job, publication: Publication, error: DeviantArtError) -> None:

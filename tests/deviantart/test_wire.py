@@ -104,7 +104,7 @@ def test_every_call_carries_what_deviantart_asks_for() -> None:
 
 
 def test_the_user_agent_names_our_version() -> None:
-    assert USER_AGENT.startswith(f"Isekai/{isekai.__version__} (+https://")
+    assert f"Isekai/{isekai.__version__}" == USER_AGENT
 
 
 def test_a_publish_sends_each_choice_in_words() -> None:
