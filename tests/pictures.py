@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
@@ -181,7 +182,7 @@ def webm(
 
 
 # Every kind that may be uploaded: content type, extension, and what makes one from a seed.
-KINDS = [
+KINDS: list[tuple[str, str, Callable[..., bytes]]] = [
     ("image/jpeg", "jpg", jpeg),
     ("image/png", "png", png),
     ("image/gif", "gif", gif),

@@ -52,7 +52,7 @@ def issue_ticket(workspace: Workspace, *, user: User | None, filename: str, cont
     """
     name, content_type = clean_filename(filename), normal_content_type(content_type)
     if problems := _problems(name, content_type, size):
-        code = "too_large" if "size" in problems else "type_not_accepted"
+        code = "type_not_accepted" if "size" not in problems else "too_large" if size > 0 else "empty"
         message = " ".join(dict.fromkeys(sentence for sentences in problems.values() for sentence in sentences))
         raise UploadRefused(message, code=code, details=problems)
     upload_id = new_id()

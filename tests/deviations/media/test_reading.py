@@ -58,7 +58,7 @@ class TestWhatIsAccepted:
         ("make", "content_type"),
         [(pictures.gif, "image/gif"), (pictures.webp, "image/webp")],
     )
-    def test_animations_are_read(self, tmp_path, make, content_type):
+    def test_animations_are_read(self, tmp_path: Path, make: Callable[..., bytes], content_type: str) -> None:
         assert reading(tmp_path, make(frames=5), content_type)["width"] > 0
 
     def test_an_animated_png_is_read(self, tmp_path):
@@ -144,7 +144,12 @@ class TestTypes:
     def test_only_the_decoder_of_the_type_is_asked(self, tmp_path, monkeypatch):
         asked = []
         really = Image.open
-        monkeypatch.setattr(Image, "open", lambda fp, formats: asked.append(formats) or really(fp, formats=formats))
+
+        def noted(source, formats):
+            asked.append(formats)
+            return really(source, formats=formats)
+
+        monkeypatch.setattr(Image, "open", noted)
         for content_type, data in self.SAMPLES:
             reading(tmp_path, data, content_type)
         assert asked == [["JPEG"], ["PNG"], ["GIF"], ["WEBP"]]
