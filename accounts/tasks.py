@@ -1,8 +1,13 @@
 from celery import shared_task
 
-from accounts.services import notifying
+from accounts.services import cleaning, notifying
 
 
 @shared_task(name="notifications.send_due", ignore_result=True)
 def send_due_notifications() -> None:
     notifying.send_due()
+
+
+@shared_task(name="maintenance.forget_expired", ignore_result=True)
+def forget_expired() -> None:
+    cleaning.forget_expired()

@@ -60,5 +60,6 @@ app.conf.beat_schedule = {
     "sweep media": {"task": "media.sweep", "schedule": settings.MEDIA_SWEEP_SECONDS},
     "ask about late": every(60, "publisher.ask_about_late"),
     "send notifications": every(10, "notifications.send_due"),
+    "forget expired": every(1800, "maintenance.forget_expired"),
     "forget dead workers": every(1800, "maintenance.forget_dead_workers"),
 }
