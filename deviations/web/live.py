@@ -120,7 +120,7 @@ def _read(user: Any, seen: Token | None) -> Changes:
     now = clock.now()
     held = [account for account in user.accounts if account["not_before"]]
     facts = (
-        sorted((work["id"], work["at"]) for work in works),
+        sorted((work["id"], work["at"], str(work["trashed_at"])) for work in works),
         [sorted(account.items(), key=str) for account in user.accounts],
         [datetime.fromisoformat(account["not_before"]) > now for account in held],
         user.is_moving,

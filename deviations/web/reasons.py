@@ -100,6 +100,14 @@ def _stored_file_changed(values: dict[str, str]) -> Reason:
     )
 
 
+def _stored_file_missing(values: dict[str, str]) -> Reason:
+    return Reason(
+        _("its stored file is gone"),
+        _("The file of “%(title)s” is not in storage any more.") % values,
+        _("Nothing was sent. Take the file out, upload it again, and tell the person who runs Isekai."),
+    )
+
+
 def _unconfirmed(values: dict[str, str]) -> Reason:
     return Reason(
         _("live or not?"),
@@ -196,6 +204,7 @@ _REASONS: dict[str, Callable[[dict[str, str]], Reason]] = {
     "our_fault": _our_fault,
     "file_unusable": _file_unusable,
     "stored_file_changed": _stored_file_changed,
+    "stored_file_missing": _stored_file_missing,
     "unconfirmed": _unconfirmed,
     "stash_unconfirmed": _stash_unconfirmed,
     "late": _late,
