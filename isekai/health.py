@@ -124,4 +124,5 @@ def _is_loopback(address: str) -> bool:
 
 def _uncached(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store"
+    response["Content-Length"] = str(len(response.content))
     return response

@@ -224,6 +224,8 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str] = ()) -> None
             "loggers": {
                 **{name: {"level": "INFO" if level == "DEBUG" else level} for name in talkative},
                 **{name: {"level": "CRITICAL"} for name in doubled},
+                # Django makes a body for HEAD too, and leaves it to the server to drop it.
+                "gunicorn.http.wsgi": {"level": "ERROR"},
             },
         }
     )

@@ -8,7 +8,12 @@ from isekai.logging import correlation_id
 SECRET = "isk_" + "0123456789abcdef" * 4
 
 
+def on_whoami(_request: HttpRequest) -> None:
+    """A place for a test to do something inside a request."""
+
+
 def whoami(request: HttpRequest) -> HttpResponse:
+    on_whoami(request)
     seen = request.session.get("seen", 0) + 1
     request.session["seen"] = seen
     return JsonResponse({"user": request.user.get_username(), "seen": seen, "correlation": correlation_id()})

@@ -2,6 +2,7 @@
 
 import os
 
+import structlog
 from django.conf import settings
 from prometheus_client import Counter
 from redis import Redis
@@ -9,6 +10,8 @@ from redis import Redis
 from isekai.celery import app
 
 __all__ = ["app"]
+
+logger = structlog.get_logger(__name__)
 
 STARTED = Counter("tests_waits_started", "Waits that a worker has begun")
 
@@ -20,3 +23,4 @@ def wait(key: str) -> None:
     redis = Redis.from_url(settings.REDIS_URL, socket_timeout=120)
     redis.rpush(f"{key}:running", os.getpid())
     redis.blpop([f"{key}:go"], timeout=100)
+    logger.info("waited")
