@@ -1,8 +1,9 @@
 from django.urls import URLPattern, URLResolver, path
 
-from publisher.api.views import AttemptsView
+from publisher.api.views import AttemptsView, LookAgainView
 
 app_name = "publisher-api"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("deviations/<uuid:pk>/attempts/", AttemptsView.as_view(), name="attempts"),
+    path("deviations/<uuid:pk>/look-again/", LookAgainView.as_view(), name="look-again"),
 ]

@@ -65,6 +65,8 @@ def claimable() -> DeviationQuerySet:
     return (
         Deviation.objects.due(clock.DatabaseNow() + CLAIM_AHEAD)
         .filter(in_time(), account__in=DeviantArtAccount.objects.filter(able_accounts()))
+        # A row that mixes two workspaces was forged or is a fault of ours: it must not reach anybody's gallery.
+        .filter(account__workspace=F("workspace"))
         .exclude(account_id__in=in_flight)
     )
 

@@ -9,7 +9,7 @@ from accounts.services.audit import record
 from deviantart import rules
 from deviantart.errors import AlreadyPublished, DeviantArtError, TokenExpired
 from deviations import storage
-from deviations.errors import StorageUnavailable, StoredFileMissing
+from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
 from deviations.models import FileVariant
 from isekai import clock, faults, queue
 from publisher.errors import StoredFileChanged, TooLateToSend
@@ -61,7 +61,7 @@ def submit(job: Job, publication: Publication, submission: Submission, *, again:
     attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.SUBMIT)
     faults.reach("submit_intended")
     try:
-        with closing(storage.open_stream(submission.storage_key)) as stream:
+        with closing(storage.open_stream(submission.storage_key, workspace_id=job.claim.workspace_id)) as stream:
             receipt = client.submit(
                 checked(stream, sha256=submission.sha256),
                 filename=submission.filename,
@@ -78,7 +78,7 @@ def submit(job: Job, publication: Publication, submission: Submission, *, again:
         evidence.close_not_made(attempt, why="stored_file_changed")
         failing.give_up(job, publication, reason="stored_file_changed")
         return None
-    except StoredFileMissing:
+    except (StoredFileMissing, ForeignStorageKey):
         evidence.close_not_made(attempt, why="stored_file_missing")
         failing.give_up(job, publication, reason="stored_file_missing")
         return None

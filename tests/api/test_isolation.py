@@ -100,6 +100,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("post", "api/deviations/<pk>/retry/"): Call(WRITE, "deviations/{work}/retry/"),
     ("post", "api/deviations/<pk>/restore/"): Call(WRITE, "deviations/{work}/restore/"),
     ("get", "api/deviations/<pk>/attempts/"): Call(READ, "deviations/{work}/attempts/"),
+    ("post", "api/deviations/<pk>/look-again/"): Call(WRITE, "deviations/{work}/look-again/"),
     ("post", "api/uploads/"): Call(UPLOAD, "uploads/", announcement),
     ("get", "api/uploads/<pk>/"): Call(UPLOAD, "uploads/{upload}/"),
     ("post", "api/uploads/<pk>/complete/"): Call(UPLOAD, "uploads/{upload}/complete/"),

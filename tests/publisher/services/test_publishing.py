@@ -92,6 +92,23 @@ def test_a_held_accounts_works_keep_waiting(deviantart: FakeDeviantArt, make_due
     assert (work.status, deviantart.calls) == (Deviation.Status.SCHEDULED, [])
 
 
+def test_a_work_is_never_published_to_another_workspaces_account(deviantart: FakeDeviantArt, make_due: MakeDue):
+    work, strangers = make_due(), make_due(b"other")
+    Deviation.objects.filter(pk=work.pk).update(account=strangers.account)
+    Deviation.objects.filter(pk=strangers.pk).update(status="draft")
+    assert run(Deviation.objects.get(pk=work.pk)).status == Deviation.Status.SCHEDULED
+    assert deviantart.calls == []
+
+
+def test_a_file_of_another_workspace_is_never_sent(deviantart: FakeDeviantArt, make_due: MakeDue):
+    work, strangers = make_due(b"mine"), make_due(b"theirs")
+    stolen = FileVariant.objects.get(file__deviation=strangers)
+    FileVariant.objects.filter(file__deviation=work).update(storage_key=stolen.storage_key, sha256=stolen.sha256)
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "stored_file_missing")
+    assert deviantart.items == {}
+
+
 def test_a_late_work_is_not_published(deviantart: FakeDeviantArt, make_due: MakeDue):
     long_ago = clock.now() - timedelta(hours=25)
     work = run(make_due(scheduled_at=long_ago, publish_at=long_ago))
