@@ -8,7 +8,6 @@ from celery.signals import setup_logging
 from django.conf import settings
 from django.dispatch import receiver
 from django_structlog.celery import signals
-from django_structlog.celery.steps import DjangoStructLogInitStep
 
 from isekai.logging import correlation_id
 
@@ -17,7 +16,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
 app = Celery("isekai")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.steps["worker"].add(DjangoStructLogInitStep)
 
 
 @setup_logging.connect
@@ -41,6 +39,7 @@ def correlate_what_nobody_asked_for(task: Task, **_options: object) -> None:
 
 app.steps["worker"] |= {
     "isekai.worker:SensibleSettings",
+    "isekai.worker:TaskLog",
     "isekai.worker:HealthServer",
     "isekai.worker:DirectDatabase",
     "isekai.worker:ReadableSecrets",
@@ -50,16 +49,18 @@ app.steps["consumer"].add("isekai.worker:KeepingBroker")
 
 
 def every(seconds: float, task: str) -> dict[str, object]:
-    return {"task": task, "schedule": seconds * settings.ISEKAI_TIME_SCALE}
+    # Beat's tables hold whole seconds, and a period of none would have it send without a pause.
+    return {"task": task, "schedule": float(max(1, round(seconds)))}
 
 
+SCALE = settings.ISEKAI_TIME_SCALE
 app.conf.beat_schedule = {
-    "dispatch": {"task": "publisher.dispatch", "schedule": settings.PUBLISHER_TICK_SECONDS},
-    "rescue stuck": every(15, "publisher.rescue"),
-    "find urls": {"task": "publisher.find_urls", "schedule": settings.PUBLISHER_TICK_SECONDS},
-    "sweep media": {"task": "media.sweep", "schedule": settings.MEDIA_SWEEP_SECONDS},
-    "ask about late": every(60, "publisher.ask_about_late"),
-    "send notifications": every(10, "notifications.send_due"),
-    "forget expired": every(1800, "maintenance.forget_expired"),
-    "forget dead workers": every(1800, "maintenance.forget_dead_workers"),
+    "dispatch": every(settings.PUBLISHER_TICK_SECONDS, "publisher.dispatch"),
+    "rescue stuck": every(15 * SCALE, "publisher.rescue"),
+    "find urls": every(settings.PUBLISHER_TICK_SECONDS, "publisher.find_urls"),
+    "sweep media": every(settings.MEDIA_SWEEP_SECONDS, "media.sweep"),
+    "ask about late": every(60 * SCALE, "publisher.ask_about_late"),
+    "send notifications": every(10 * SCALE, "notifications.send_due"),
+    "forget expired": every(1800 * SCALE, "maintenance.forget_expired"),
+    "forget dead workers": every(1800 * SCALE, "maintenance.forget_dead_workers"),
 }

@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 from django.conf import settings
-from gunicorn.glogging import Logger
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
 
 
-class EventLogger(Logger):
+class EventLogger(Logger):  # type: ignore[misc]
     """Hands gunicorn's lines to the log that the settings set up, in place of writing them itself."""
 
     def setup(self, cfg: Any) -> None:

@@ -15,10 +15,12 @@ import psycopg
 import structlog
 from celery import bootsteps
 from celery.exceptions import WorkerShutdown
+from celery.signals import after_task_publish, before_task_publish
 from celery.worker import state
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
+from django_structlog.celery.steps import DjangoStructLogInitStep
 from psycopg import sql
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -70,6 +72,16 @@ class HealthServer(bootsteps.StartStopStep):
         os.register_at_fork(after_in_child=server.socket.close)
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
         logger.info("health_server_started", service=service.name, host=address[0], port=address[1])
+
+
+class TaskLog(DjangoStructLogInitStep):
+    """Logs how each task began and ended."""
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        # What is sent is logged already, as in every process of ours.
+        before_task_publish.disconnect(self.receiver.receiver_before_task_publish)
+        after_task_publish.disconnect(self.receiver.receiver_after_task_publish)
 
 
 # --- what a worker refuses -------------------------------------------------------------------------------------------

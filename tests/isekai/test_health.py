@@ -1,8 +1,12 @@
+import json
+import os
 import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +15,11 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client, override_settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from isekai import clock, readiness
+from isekai import clock, health, readiness
+from isekai.devstack import processes
 from tests.factories import DueDeviationFactory
 from tests.isekai.conftest import OwnRedis
-from tests.processes import free_port
+from tests.processes import BIN, ROOT, free_port, wait_until
 
 TOKEN = "q8Zt4vB1nX7cW2mK9pR5sD3f"
 
@@ -230,3 +235,26 @@ def not_found(text: str) -> float:
     found = re.search(r'^django_http_responses_total_by_status_total\{status="404"\} (\S+)$', text, re.MULTILINE)
     assert found
     return float(found[1])
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+def test_a_real_beat_is_seen_ticking(
+    client: Client, redis: OwnRedis, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "BEAT_IS_LATE_SECONDS", 3)
+    assert ready(client)[1]["beat"] == {"ticking": False, "lastTickSeconds": None}
+    environment = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis.url, "LOG_JSON": "1"}
+    command = processes.beat().command
+    log = tmp_path / "beat.log"
+    with log.open("wb") as out:
+        beat = subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]], cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: ready(client)[0] == 200, seconds=60, what=log.read_text)
+    finally:
+        beat.terminate()
+        beat.wait(30)
+    wait_until(lambda: ready(client)[0] == 503, what="silence was not noticed")
+    assert all(json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))

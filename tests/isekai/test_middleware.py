@@ -83,7 +83,10 @@ def test_the_id_of_a_request_is_that_of_the_tasks_that_it_sent(
     wait_until(lambda: "task_succeeded" in worker.log(), seconds=60, what=worker.log)
     lines = [json.loads(line) for line in worker.log().splitlines() if line.startswith("{")]
     of_the_task = {line["message"]: line for line in lines if "task_id" in line}
-    assert of_the_task.keys() >= {"task_started", "task_succeeded", "waited"}
+    assert of_the_task.keys() >= {"task_started", "task_succeeded", "waited", "task_enqueued"}
+    assert [line["message"] for line in lines].count("task_enqueued") == 1
+    (sent_on,) = own_redis.client().lrange("nobody", 0, -1)
+    assert json.loads(sent_on)["headers"]["__django_structlog__"]["request_id"] == response["X-Request-ID"]
     assert {line["correlationId"] for line in of_the_task.values()} == {response["X-Request-ID"]}
     assert "user_id" not in of_the_task["task_started"]
 
