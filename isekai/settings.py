@@ -22,6 +22,7 @@ PRODUCTION = ISEKAI_ENV == "production"
 DEBUG = env.boolean("ISEKAI_DEBUG", False)
 if DEBUG and PRODUCTION:
     raise ImproperlyConfigured("ISEKAI_DEBUG cannot be on in production: its pages show settings and source.")
+DEFAULT_EXCEPTION_REPORTER_FILTER = "isekai.debugging.SecretsFilter"
 
 # Every wait of the engine is multiplied with this; tests run at a tenth.
 ISEKAI_TIME_SCALE = env.decimal("ISEKAI_TIME_SCALE", 1, least=0.01, most=1)
