@@ -3,7 +3,6 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,16 +10,15 @@ from uuid import UUID
 
 import pytest
 import structlog
-from django.conf import settings
 
 from isekai import logging as isekai_logging
 from isekai.logging import HIDDEN, SecretsHidden, correlation_id
+from tests.isekai.logs import KNOWN, logging_to
 from tests.processes import ROOT
 
 API_KEY = "isk_" + "0123456789abcdef" * 4
 ACCESS_TOKEN = "9f" * 20 + "0a1b2c3d4e"  # 50 hex digits
 REFRESH_TOKEN = "4c" * 20
-KNOWN = "Zq7!kept-in-the-environment"
 DIGEST = "ab" * 32  # a SHA-256, which is no secret
 
 
@@ -35,30 +33,6 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 def console() -> Iterator[io.StringIO]:
     with logging_to(as_json=False) as written:
         yield written
-
-
-class logging_to:  # noqa: N801 - reads as the block that it is
-    """Standard error, as configured by us, in memory; what pytest has set up is put back."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self.as_json = as_json
-        self.written = io.StringIO()
-        self.root = logging.getLogger()
-
-    def __enter__(self) -> io.StringIO:
-        self.kept = self.root.handlers[:]
-        self.hooks = sys.excepthook, threading.excepthook
-        isekai_logging.configure(level="DEBUG", as_json=self.as_json, secrets=[KNOWN, "short"])
-        for handler in self.root.handlers:
-            assert isinstance(handler, logging.StreamHandler)
-            handler.setStream(self.written)
-        return self.written
-
-    def __exit__(self, *_exception: object) -> None:
-        isekai_logging.configure(level=settings.LOG_LEVEL, as_json=False)
-        self.root.handlers[:] = self.kept
-        sys.excepthook, threading.excepthook = self.hooks
-        structlog.contextvars.clear_contextvars()
 
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -15,7 +15,7 @@ from isekai.logging import correlation_id
 from isekai.middleware import client_address
 from tests.factories import UserFactory
 from tests.isekai.conftest import OwnRedis, StartWorker
-from tests.isekai.test_logging import logging_to
+from tests.isekai.logs import logging_to
 from tests.isekai.urls import SECRET
 from tests.processes import wait_until
 

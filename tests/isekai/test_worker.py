@@ -77,11 +77,14 @@ def test_a_worker_counts_what_it_really_does(
     wait_until(lambda: running.get("/ready").json()["worker"]["activeJobs"] == 0)
 
 
+@pytest.mark.parametrize(
+    "process", [processes.publisher(2), processes.notifier(), processes.media()], ids=["publisher", "worker", "media"]
+)
 def test_a_worker_answers_while_redis_is_away_and_becomes_ready_when_it_comes(
-    own_redis: OwnRedis, start_worker: StartWorker
+    own_redis: OwnRedis, start_worker: StartWorker, process: processes.Process
 ) -> None:
     own_redis.stop()
-    running = start_worker(processes.notifier(), own_redis.url)
+    running = start_worker(process, own_redis.url)
 
     wait_until(running.answers, seconds=60, what=running.log)
     response = running.get("/ready")
