@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -143,9 +144,13 @@ def webm(
     seconds: float = 2.0,
     title: str = "",
     tags: bytes = b"",
+    checksums: bool = False,
     doctype: bytes = b"webm",
 ) -> bytes:
-    """A video of random bytes; ``tags`` is what a `Tags` element holds, no element when empty."""
+    """A video of random bytes; ``tags`` is what a `Tags` element holds, no element when empty.
+
+    ``checksums``: with a seek head that names the tags, and CRC-32 elements, as FFmpeg writes them.
+    """
     width, height = size
     video = element(b"\xe0", element(b"\xb0", width.to_bytes(2, "big")), element(b"\xba", height.to_bytes(2, "big")))
     track = element(
@@ -156,14 +161,20 @@ def webm(
         element(b"\x86", b"V_VP8"),
         video,
     )
-    info = element(
-        b"\x15\x49\xa9\x66",
+
+    def checked(*parts: bytes) -> bytes:
+        content = b"".join(parts)
+        return element(b"\xbf", zlib.crc32(content).to_bytes(4, "little")) + content if checksums else content
+
+    seek = element(b"\x4d\xbb", element(b"\x53\xab", b"\x12\x54\xc3\x67"), element(b"\x53\xac", b"\x01"))
+    info_content = checked(
         element(b"\x2a\xd7\xb1", (1_000_000).to_bytes(3, "big")),
         element(b"\x44\x89", struct.pack(">d", seconds * 1000)),
         element(b"\x7b\xa9", title.encode()) if title else b"",
         element(b"\x4d\x80", b"isekai"),
         element(b"\x57\x41", b"isekai"),
     )
+    info = element(b"\x15\x49\xa9\x66", info_content)
     frame = random.Random(seed).randbytes(1000)
     cluster = element(b"\x1f\x43\xb6\x75", element(b"\xe7", b"\x00"), element(b"\xa3", b"\x81\x00\x00\x80", frame))
     return element(
@@ -174,6 +185,7 @@ def webm(
         element(b"\x42\x85", b"\x02"),
     ) + element(
         b"\x18\x53\x80\x67",
+        element(b"\x11\x4d\x9b\x74", checked(seek)) if checksums else b"",
         info,
         element(b"\x16\x54\xae\x6b", track),
         element(b"\x12\x54\xc3\x67", tags) if tags else b"",

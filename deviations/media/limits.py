@@ -10,7 +10,6 @@ MAX_FRAMES = 2_000
 MAX_PIXELS_OF_ALL_FRAMES = 1_000_000_000
 # Chunks, segments, boxes, elements: no honest file of 50 MB comes near.
 MAX_PARTS = 1_000_000
-MAX_DEPTH = 16
 
 CHILD_ADDRESS_SPACE_BYTES = 1536 * 1024 * 1024
 # Whatever it writes: a stripped copy is never longer than its original.

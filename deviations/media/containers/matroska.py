@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deviations.media.containers import Buffer, Facts
 from deviations.media.errors import Refused, damaged
-from deviations.media.limits import MAX_DEPTH, MAX_PARTS
+from deviations.media.limits import MAX_PARTS
 
 EBML, DOC_TYPE, VOID, CRC32 = 0x1A45DFA3, 0x4282, 0xEC, 0xBF
 SEGMENT, SEEK_HEAD, SEEK, SEEK_ID = 0x18538067, 0x114D9B74, 0x4DBB, 0x53AB
@@ -67,8 +67,6 @@ def elements(data: Buffer, start: int, end: int) -> Iterator[Element]:
 
 
 def _inside(data: Buffer, element: Element, *path: int) -> Element | None:
-    if len(path) > MAX_DEPTH:
-        raise Refused("too_complex")
     for identifier in path:
         inner = elements(data, element.body, element.end)
         found = next((one for one in inner if one.identifier == identifier), None)

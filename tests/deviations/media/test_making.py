@@ -252,6 +252,16 @@ class TestVideos:
         answer = child.run("read", {"path": str(tmp_path / "published"), "content_type": "video/webm"})
         assert (answer["width"], answer["height"], answer["duration_seconds"]) == (320, 240, 2.0)
 
+    def test_a_webm_names_no_tags_and_no_checksum_that_do_not_agree_any_more(self, tmp_path):
+        original = pictures.webm(1, title=TEXT, tags=pictures.element(b"\xec", SECRET), checksums=True)
+        copy = published(tmp_path, original)
+        assert len(copy) == len(original)
+        assert SECRET not in copy
+        assert b"\x12\x54\xc3\x67" not in copy
+        assert b"\xbf\x01\x00" not in copy
+        untouched = pictures.webm(1, checksums=True)
+        assert b"\xbf\x01\x00" in untouched
+
     @pytest.mark.parametrize("length", [0, 1, 116, 117, 118, 119, 120, 121, 300])
     def test_what_is_overwritten_in_a_webm_keeps_its_length(self, tmp_path, length):
         original = pictures.webm(1, title=TEXT, tags=pictures.element(b"\xec", bytes(length)))

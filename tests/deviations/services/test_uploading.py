@@ -320,6 +320,17 @@ class TestReadersThatDie:
         assert reading.state == Upload.State.VERIFIED
         assert is_stored(reading)
 
+    def test_one_that_wakes_too_late_does_not_speak_for_the_one_that_reads_now(self, reading, monkeypatch):
+        def late(*_arguments: Any) -> Any:
+            Upload.objects.update(read_started_at=clock.now())  # another worker's lease
+            raise Refused("damaged")
+
+        monkeypatch.setattr(child, "run", late)
+        read_upload(reading.pk)
+        reading.refresh_from_db()
+        assert reading.state == Upload.State.READING
+        assert is_stored(reading)
+
     @pytest.mark.parametrize("state", [Upload.State.ISSUED, Upload.State.VERIFIED, Upload.State.REJECTED])
     def test_a_wake_up_for_what_is_not_to_be_read_does_nothing(self, reading, state, deadly):
         fields = {"reason_code": "damaged", "size": 1, "sha256": "0" * 64, "content_type": "image/png"}
