@@ -4,25 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('deviations', '0001_initial'),
+        ("deviations", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='deviationfile',
-            name='media_attempts',
+            model_name="deviationfile",
+            name="media_attempts",
             field=models.PositiveSmallIntegerField(default=0, editable=False),
         ),
         migrations.AddField(
-            model_name='deviationfile',
-            name='media_started_at',
+            model_name="deviationfile",
+            name="media_started_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
-            model_name='upload',
-            name='read_started_at',
+            model_name="upload",
+            name="read_started_at",
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
     ]
