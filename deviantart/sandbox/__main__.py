@@ -11,7 +11,7 @@ from pathlib import Path
 from deviantart.sandbox import oauth
 from deviantart.sandbox.app import Sandbox
 from deviantart.sandbox.controls import Controls
-from deviantart.sandbox.profile import Profile
+from deviantart.sandbox.profile import PROFILES, Profile
 from deviantart.sandbox.server import HttpServer
 from deviantart.sandbox.state import State
 
@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9080, help="0 chooses a free one and prints it (default: 9080)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep everything here; left out: until it ends")
+    parser.add_argument("--profile", choices=PROFILES, default="quiet", help="how it behaves at first (default: quiet)")
     parser.add_argument("--seed", type=int, help="draw all randomness from this number; left out: another each time")
     parser.add_argument("--base-url", help="how others reach it, when that is not http://HOST:PORT")
     parser.add_argument("--client-id", default=environment("SANDBOX_CLIENT_ID", _CLIENT_ID))
@@ -52,7 +53,7 @@ def _arguments() -> argparse.Namespace:
 
 async def _serve(arguments: argparse.Namespace) -> None:
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
-    state = State(arguments.data, profile=Profile(seed=seed))
+    state = State(arguments.data, profile=Profile(seed=seed).changed({"profile": arguments.profile}))
 
     def register_configured_app() -> str:
         oauth.register_app(
@@ -65,7 +66,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         return str(arguments.client_id)
 
     server = HttpServer()
-    sandbox = Sandbox(state, Controls(state, register_configured_app, server.reset_others))
+    controls = Controls(state, register_configured_app, reset_others=server.reset_others, refuse=server.refuse)
+    sandbox = Sandbox(state, controls, server.refuse)
     try:
         port = await server.start(arguments.host, arguments.port, sandbox.handle)
     except OSError as error:

@@ -1,21 +1,22 @@
-"""From a request to its answer: read it, find out who asks, apply what the plan has for it, act, answer."""
+"""From a request to its answer: read it, find out who asks, act. What is done to it meanwhile is the treatment's."""
 
-import asyncio
 import re
 import traceback
-import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
-from deviantart.sandbox import deviation, gallery, media, oauth, pages, stash, users, works
+from deviantart.sandbox import browse, deviation, folders, gallery, oauth, pages, publish, submit, users
 from deviantart.sandbox.call import Call, Endpoint
 from deviantart.sandbox.clock import iso
 from deviantart.sandbox.controls import Controls
+from deviantart.sandbox.dice import Rolls
 from deviantart.sandbox.errors import ApiError, cloudfront_page, endpoint_not_found, server_error, unknown_version
-from deviantart.sandbox.faults import Fault, path_matches
+from deviantart.sandbox.faults import Fault
+from deviantart.sandbox.files import Files
 from deviantart.sandbox.multipart import MAX_FIELDS_BYTES, MultipartParser, Upload, boundary_of
 from deviantart.sandbox.params import Params, parse_form
-from deviantart.sandbox.server import Exchange, Request, Response, json_response
+from deviantart.sandbox.server import ClientGone, Exchange, Request, Response, json_response
 from deviantart.sandbox.state import State
+from deviantart.sandbox.treatment import Treatment
 
 API_BASE = "/api/v1/oauth2"
 MINOR_VERSIONS = frozenset(
@@ -25,42 +26,43 @@ MINOR_VERSIONS = frozenset(
     }
 )  # fmt: skip
 _UNKNOWN_KEYS = ["experimental_flags", "rollout_group", "x_hint", "experience_version"]
-_COMPRESSIBLE = ("application/json", "text/")
-_FILE_PATH = re.compile(r"/f/(?P<id>[0-9A-Fa-f-]{36})/(?:(?P<size>\d{2,4})/)?[^/]+")
 
 
 class Sandbox:
     """Everything behind the HTTP server."""
 
-    def __init__(self, state: State, controls: Controls) -> None:
+    def __init__(self, state: State, controls: Controls, refuse: Callable[[float], None]) -> None:
         self.state = state
         self._controls = controls
-        self._scaling = asyncio.Lock()
+        self._files = Files(state)
+        self._treatment = Treatment(state, self._act, refuse)
         self._exact: dict[tuple[str, str], Endpoint] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Endpoint]] = []
         self._register("", oauth.ENDPOINTS)
-        for module in (users, stash, gallery, deviation):
+        for module in (users, submit, publish, gallery, folders, deviation, browse):
             self._register(API_BASE, module.ENDPOINTS)
 
     async def handle(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.path == "/_sandbox" or request.path.startswith("/_sandbox/"):
-            await exchange.send(self._finished(request, await self._controls.answer(exchange)))
+            response = await self._controls.answer(exchange)
+            await exchange.send(self._treatment.finished(request, response))
             return
         now = self.state.clock.now()
         entry = self.state.journal.begin(time=iso(now), method=request.method, path=request.path)
+        entry.ip = exchange.ip
         endpoint, path_id = self._find(request)
         call = Call(self.state, request, endpoint, entry, arrived_at=now, path_id=path_id)
         try:
+            call.find_token()
             await self._read(exchange, call)
             self._identify(call)
-            await self._wait(call)
-            await self._treat(exchange, call)
+            await self._treatment.treat(exchange, call)
         finally:
             if call.upload is not None:
                 call.upload.discard()
             self._settle(call)
-            self.state.journal.end(entry)
+            self.state.journal.end(entry, time=iso(self.state.clock.now()))
 
     # --- understanding -----------------------------------------------------------------------------------------------
 
@@ -81,7 +83,10 @@ class Sandbox:
         return None, None
 
     async def _read(self, exchange: Exchange, call: Call) -> None:
-        """Read the whole body, whatever will become of it: DeviantArt judges even the token only afterwards."""
+        """Read the whole body, whatever will become of it: DeviantArt judges even the token only afterwards.
+
+        Raises ClientGone when it, or a fault, has ended the connection meanwhile.
+        """
         request = exchange.request
         query = parse_form(request.query)
         call.query_token = next((value for name, value in query if name == "access_token"), None)
@@ -89,15 +94,20 @@ class Sandbox:
         if boundary := boundary_of(request.content_type):
             pairs += await self._read_multipart(exchange, call, boundary)
         else:
-            pairs += await self._read_form(exchange)
+            pairs += await self._read_form(exchange, call)
         call.params = Params(pairs)
 
     async def _read_multipart(self, exchange: Exchange, call: Call, boundary: str) -> list[tuple[str, str]]:
         takes_file = call.endpoint is not None and call.endpoint.takes_file
         parser = MultipartParser(boundary, self._open_upload if takes_file else None)
+        resets_oversize = self.state.profile.oversize == "reset"
         try:
-            async for piece in exchange.body(self.state.profile.bandwidth_bytes_per_second):
+            async for piece in self._body(exchange, call):
                 parser.feed(piece)
+                if resets_oversize and parser.upload is not None and parser.upload.too_large:
+                    call.entry.fault, call.entry.cause = "reset_in_body", "oversize"
+                    exchange.reset()
+                    raise ClientGone
         finally:
             if not parser.complete:
                 parser.discard()
@@ -106,13 +116,50 @@ class Sandbox:
         call.upload, call.nameless_file = parser.upload, parser.nameless_file
         return parser.fields
 
-    async def _read_form(self, exchange: Exchange) -> list[tuple[str, str]]:
+    async def _read_form(self, exchange: Exchange, call: Call) -> list[tuple[str, str]]:
         body = bytearray()
-        async for piece in exchange.body(self.state.profile.bandwidth_bytes_per_second):
+        async for piece in self._body(exchange, call):
             if len(body) <= MAX_FIELDS_BYTES:
                 body += piece
         is_form = exchange.request.content_type.startswith("application/x-www-form-urlencoded")
         return parse_form(body.decode("utf-8", "replace")) if is_form and len(body) <= MAX_FIELDS_BYTES else []
+
+    async def _body(self, exchange: Exchange, call: Call) -> AsyncIterator[bytes]:
+        """The body as fast as the connection is, with the fault that strikes it on its way."""
+        fault = self._body_fault(call) if exchange.announced_bytes else None
+        received = 0
+        async for piece in exchange.body(self._bytes_per_second(exchange.connection_number)):
+            received += len(piece)
+            if fault is not None and received >= fault.options["share"] * exchange.announced_bytes:
+                if fault.do == "reset_in_body":
+                    self.state.faults.count(call.entry)
+                    exchange.reset()
+                    raise ClientGone
+                await exchange.pause(fault.options["seconds"] * self.state.profile.wait_scale)
+                fault = None
+            yield piece
+
+    def _body_fault(self, call: Call) -> Fault | None:
+        plan, drawn = self.state.faults, self.state.drawn_faults
+        if not (plan.strikes_bodies() or drawn.strikes_bodies()):
+            return None
+        rolls = self.state.rolls(f"body of {call.about}")
+        if fault := plan.pick(call.entry, rolls, in_body=True):
+            call.entry.cause = "plan"
+        elif fault := drawn.pick(call.entry, rolls, in_body=True):
+            call.entry.cause = "drawn"
+        if fault is not None:
+            call.entry.fault, call.entry.deed = fault.do, fault.deed()
+        return fault
+
+    def _bytes_per_second(self, connection_number: int) -> float | None:
+        setting, scale = self.state.profile.bandwidth_bytes_per_second, self.state.profile.wait_scale
+        if setting is None or scale == 0:
+            return None
+        if isinstance(setting, dict):
+            share = Rolls(self.state.profile.seed, f"connection {connection_number}").share("bandwidth")
+            setting = setting["min"] * (setting["max"] / setting["min"]) ** share
+        return float(setting / scale)
 
     def _open_upload(self, filename: str, content_type: str) -> Upload:
         return Upload(
@@ -125,7 +172,8 @@ class Sandbox:
     def _identify(self, call: Call) -> None:
         """Find out who asks and about what, so that the journal and the faults know it even of refused calls."""
         entry, params = call.entry, call.params
-        call.find_token()
+        if call.token is None:
+            call.find_token()  # it may stand in the body
         if entry.path.startswith("/oauth2/"):
             entry.username = oauth.owner_of(call)
             entry.grant_type = params.text("grant_type")
@@ -138,48 +186,22 @@ class Sandbox:
                 entry.itemid = int(itemid)
                 if entry.title is None:
                     entry.title = self.state.store.value("SELECT title FROM items WHERE itemid = ?", entry.itemid)
-
-    async def _wait(self, call: Call) -> None:
-        waits = self.state.profile.latency_ms
-        for pattern in sorted(waits, key=lambda pattern: ("*" in pattern, -len(pattern))):
-            if path_matches(pattern, call.entry.path):
-                await asyncio.sleep(waits[pattern] / 1000)
-                return
+        call.rolls = self.state.rolls(call.about)
 
     # --- acting ------------------------------------------------------------------------------------------------------
 
-    async def _treat(self, exchange: Exchange, call: Call) -> None:
-        entry = call.entry
-        fault = self.state.faults.pick(method=entry.method, path=entry.path, username=entry.username, title=entry.title)
-        if fault is not None and not fault.after_commit:
-            entry.fault = fault.do
-            if fault.do != "stall":
-                # Only a truncated answer shows something of this one, and it must look like the true one.
-                pretence = json_response({"status": "success", "url": f"{self.state.base_url}/{entry.id}"})
-                await self._apply(fault, exchange, call, self._finished(call.request, pretence))
-                return
-            if not await self._stall(fault, exchange):
-                return
-        response = self._finished(call.request, await self._act(call))
-        entry.status = response.status
-        if fault is not None and fault.after_commit:
-            if response.status < 400:
-                entry.fault = fault.do
-                await self._apply(fault, exchange, call, response)
-                return
-            self.state.faults.give_back(fault)
-        entry.delivered = await exchange.send(response)
-
     async def _act(self, call: Call) -> Response:
         """The true answer. Everything that it changes is committed when this returns."""
-        path = call.request.path
-        if not path.startswith(("/api/", "/oauth2/")):
-            return await self._show(call)
-        if not call.request.headers.get("user-agent") or not call.request.accepts_gzip():
+        request = call.request
+        if not call.is_api:
+            if request.method not in {"GET", "HEAD"}:
+                return pages.not_found()
+            return await self._files.show(request.path) or pages.show(self.state, request.path, call.params)
+        if not request.is_welcome():
             return cloudfront_page(403)
         try:
-            if path.startswith("/api/"):
-                self._check_version(call.request)
+            if request.path.startswith("/api/"):
+                self._check_version(request)
             if call.endpoint is None:
                 raise endpoint_not_found()
             call.find_token()  # again: it may have been revoked while this call waited
@@ -199,87 +221,14 @@ class Sandbox:
             return json_response(server_error().envelope(), 500)
         if isinstance(answer, Response):
             return answer
-        if self.state.dice.happens(self.state.profile.extra_key_chance):
-            answer = {**answer, self.state.dice.pick(_UNKNOWN_KEYS): None}
+        if call.rolls.happens("extra key", self.state.profile.extra_key_chance):
+            answer = {**answer, call.rolls.pick("which extra key", _UNKNOWN_KEYS): None}
         return json_response(answer)
 
     def _check_version(self, request: Request) -> None:
         minor = request.headers.get("da-minor-version")
         if minor is not None and minor not in MINOR_VERSIONS:
             raise unknown_version(minor)
-
-    async def _show(self, call: Call) -> Response:
-        """What a browser sees: pages and pictures."""
-        request = call.request
-        if request.method not in {"GET", "HEAD"}:
-            return pages.not_found()
-        if match := _FILE_PATH.fullmatch(request.path):
-            return await self._file(match["id"], int(match["size"]) if match["size"] else None)
-        return pages.show(self.state, request.path, call.params)
-
-    async def _file(self, deviationid: str, size: int | None) -> Response:
-        """An uploaded file, or a smaller copy of it; what is no picture has none and is sent as it is."""
-        work = works.find_work(self.state, deviationid)
-        if work is None or size not in {None, *works.THUMB_SIZES, works.PREVIEW_SIZE}:
-            return pages.not_found()
-        original = self.state.store.file(work["sha256"])
-        # No content of strangers runs in the sandbox's origin.
-        headers = {
-            "Cache-Control": "no-cache",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "sandbox",
-        }
-        if size is not None and work["kind"] == "image":
-            copy = self.state.store.thumbnail(work["sha256"], size)
-            try:
-                async with self._scaling:
-                    if not copy.exists():
-                        await asyncio.get_running_loop().run_in_executor(None, media.scale, original, copy, size)
-            except (OSError, ValueError, SyntaxError):
-                pass  # a picture that cannot be decoded is shown as it is
-            else:
-                content_type = "image/png" if media.is_png(copy) else "image/jpeg"
-                return Response(content_type=content_type, headers=headers, file=copy)
-        if work["kind"] == "other":
-            headers["Content-Disposition"] = "attachment"
-        return Response(content_type=work["content_type"], headers=headers, file=original)
-
-    # --- answering ---------------------------------------------------------------------------------------------------
-
-    def _finished(self, request: Request, response: Response) -> Response:
-        response.headers["Date"] = self.state.clock.http_date()
-        if response.file is None and response.content_type.startswith(_COMPRESSIBLE) and request.accepts_gzip():
-            compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
-            response.body = compressor.compress(response.body) + compressor.flush()
-            response.headers["Content-Encoding"] = "gzip"
-        return response
-
-    async def _apply(self, fault: Fault, exchange: Exchange, call: Call, true_answer: Response) -> None:
-        """End the exchange as the fault wants it; the client never gets the true answer, except after a stall."""
-        entry = call.entry
-        match fault.do:
-            case "reset_before" | "reset_after_commit":
-                entry.status = None
-                exchange.reset()
-            case "truncate":
-                entry.status = true_answer.status
-                await exchange.send_cut(true_answer, len(true_answer.body) // 2)
-            case "stall":
-                if await self._stall(fault, exchange):
-                    entry.delivered = await exchange.send(true_answer)
-            case _:
-                response = self._finished(call.request, fault.answer())
-                entry.status = response.status
-                await exchange.send(response)
-
-    async def _stall(self, fault: Fault, exchange: Exchange) -> bool:
-        """Wait. False when the client went away meanwhile."""
-        try:
-            await asyncio.wait_for(exchange.gone.wait(), fault.options["seconds"])
-        except TimeoutError:
-            return True
-        exchange.keep_alive = False
-        return False
 
     def _settle(self, call: Call) -> None:
         """Write down whether the answer about a new item or deviation arrived."""

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from deviantart.sandbox.errors import expired_token, missing_scope, no_token, unknown_token
+from deviantart.sandbox.dice import Rolls
+from deviantart.sandbox.errors import ApiError, expired_token, missing_scope, no_token, unknown_token
 from deviantart.sandbox.journal import Entry
 from deviantart.sandbox.multipart import Upload
 from deviantart.sandbox.params import Params
@@ -45,6 +46,18 @@ class Call:
     nameless_file: bool = False
     query_token: str | None = None
     token: sqlite3.Row | None = None
+    rolls: Rolls = field(default_factory=lambda: Rolls(0, ""))
+
+    @property
+    def is_api(self) -> bool:
+        """True for what programs call, false for the pages that people see."""
+        return self.request.path.startswith(("/api/", "/oauth2/"))
+
+    @property
+    def about(self) -> str:
+        """Who asks for what, as far as it is known: what chance hangs on."""
+        path = self.request.path if self.endpoint is None else self.endpoint.path
+        return f"{self.request.method} {path} {self.entry.username or ''}"
 
     @property
     def userid(self) -> str:
@@ -58,7 +71,7 @@ class Call:
         if (value := self.sent_token() or self.query_token) is None:
             return
         self.token = self.state.store.one(
-            "SELECT t.*, u.username, a.oauth FROM access_tokens t"
+            "SELECT t.*, u.username, u.state AS user_state, a.oauth FROM access_tokens t"
             " LEFT JOIN users u USING (userid) LEFT JOIN apps a USING (client_id) WHERE token = ?",
             value,
         )
@@ -89,9 +102,18 @@ class Call:
             if endpoint.needs_user:
                 raise expired_token()
             return
-        if token["username"] is None:  # the user was deleted
+        if token["username"] is None or token["user_state"] == "deleted":
             raise expired_token()
+        if token["user_state"] == "suspended":
+            self._refuse_suspended()
         granted = token["scope"].split()
         for scope in endpoint.scopes:
             if scope not in granted:
-                raise missing_scope(scope)
+                raise missing_scope(scope, self.state.profile.missing_scope_status)
+
+    def _refuse_suspended(self) -> None:
+        match self.state.profile.suspended_user:
+            case "token_ends":
+                raise expired_token()
+            case "unverified_account":
+                raise ApiError(403, "unverified_account", "This account cannot be used.")

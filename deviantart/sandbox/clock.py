@@ -9,14 +9,28 @@ _WEST_COAST = timezone(timedelta(hours=-7))
 
 
 class Clock:
-    """Virtual time in epoch seconds. Waits (latency, stalls) are always real seconds."""
+    """Virtual time in epoch seconds. Waits (latency, stalls) are always real seconds.
 
-    def __init__(self, offset_seconds: float = 0.0) -> None:
+    A frozen clock moves only when it is advanced; ``frozen_at`` is the host's time at which it stopped.
+    """
+
+    def __init__(self, offset_seconds: float = 0.0, frozen_at: float | None = None) -> None:
         self.offset_seconds = offset_seconds
+        self.frozen_at = frozen_at
         self._http_date = (0, "")
 
     def now(self) -> float:
-        return time.time() + self.offset_seconds
+        host = time.time() if self.frozen_at is None else self.frozen_at
+        return host + self.offset_seconds
+
+    def advance(self, seconds: float) -> None:
+        self.offset_seconds += seconds
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop the clock, or let it go on from where it stands."""
+        now = self.now()
+        self.frozen_at = time.time() if frozen else None
+        self.offset_seconds = now - (self.frozen_at or time.time())
 
     def http_date(self) -> str:
         """The current second for a ``Date`` header; kept, since thousands of answers share one."""

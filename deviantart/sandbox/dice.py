@@ -1,19 +1,21 @@
 """Everything random, from one seed."""
 
+import hashlib
 import random
 import uuid
+from collections.abc import Sequence
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 
 class Dice:
-    """Two sequences: one for names and secrets, one for behaviour.
-
-    Behaviour begins anew with each seed, so that a run can be replayed. Ids go on with each ``generation`` (a start or
-    a reset): an id or a token from before must never come back as somebody else's.
+    """Names and secrets. They go on with each ``generation`` (a start or a reset): an id or a token from before must
+    never come back as somebody else's.
     """
 
     def __init__(self, seed: int, generation: int) -> None:
         self._ids = random.Random(f"ids {seed} {generation}")
-        self._behaviour = random.Random(f"behaviour {seed}")
 
     def hexadecimal(self, digits: int) -> str:
         return f"{self._ids.getrandbits(4 * digits):0{digits}x}"
@@ -29,8 +31,24 @@ class Dice:
         """The number at the end of a deviation's address."""
         return self._ids.randrange(10**9, 10**10)
 
-    def happens(self, chance: float) -> bool:
-        return self._behaviour.random() < chance
 
-    def pick(self, values: list[str]) -> str:
-        return self._behaviour.choice(values)
+class Rolls:
+    """What chance has in store for one request, question by question.
+
+    Nothing is drawn in a row: the answer hangs on the seed, on ``about`` (who asks for what, and for which time) and on
+    the question alone. So a run can be replayed although other artists' calls fall in between at other moments.
+    """
+
+    def __init__(self, seed: int, about: str) -> None:
+        self._key = f"{seed}\n{about}\n"
+
+    def share(self, question: str) -> float:
+        """From 0 to 1, without 1."""
+        digest = hashlib.blake2b((self._key + question).encode(), digest_size=7).digest()
+        return int.from_bytes(digest, "big") / 2**56
+
+    def happens(self, question: str, chance: float) -> bool:
+        return self.share(question) < chance
+
+    def pick(self, question: str, values: Sequence[_Value]) -> _Value:
+        return values[int(self.share(question) * len(values))]

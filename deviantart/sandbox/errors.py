@@ -5,6 +5,19 @@ from typing import Any
 
 from deviantart.sandbox.server import Response
 
+_PUBLISH_REFUSALS = {
+    0: "Must accept the submission policy.",
+    1: "Must accept the terms of service.",
+    2: "Category not found.",
+    3: "Category invalid or not allowed.",
+    4: "Invalid license configuration.",
+    5: "Invalid display resolution.",
+    6: "Publication failed.",
+    7: "Deviation not found.",
+    8: "Preview image required.",
+    9: "Deviation already published.",
+}
+
 
 class ApiError(Exception):
     """An answer in DeviantArt's error envelope; whoever raises it has changed nothing.
@@ -65,9 +78,9 @@ def expired_token() -> ApiError:
     )
 
 
-def missing_scope(scope: str) -> ApiError:
+def missing_scope(scope: str, status: int = 403) -> ApiError:
     return ApiError(
-        403,
+        status,
         "insufficient_scope",
         "The requested resource requires a higher scope than the user has allowed the client to access, "
         "client needs to re-authorize.",
@@ -89,6 +102,11 @@ def user_not_found(code: int) -> ApiError:
 
 def server_error() -> ApiError:
     return ApiError(500, "server_error", "Internal Server Error.")
+
+
+def publish_refusal(code: int) -> str:
+    """DeviantArt's words for a refused publish; those of 0 to 7 are not known verbatim."""
+    return _PUBLISH_REFUSALS.get(code, "The request was refused.")
 
 
 def cloudfront_page(status: int) -> Response:

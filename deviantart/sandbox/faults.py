@@ -1,16 +1,19 @@
-"""Scripted faults: which request is to be treated how, and how often."""
+"""Faults: what may go wrong with a request, scripted for the nth of its kind or drawn by chance."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
-from deviantart.sandbox.errors import ApiError, cloudfront_page, expired_token, server_error
+from deviantart.sandbox.dice import Rolls
+from deviantart.sandbox.errors import ApiError, cloudfront_page, expired_token, publish_refusal, server_error
+from deviantart.sandbox.journal import Entry
+from deviantart.sandbox.paths import path_matches
 from deviantart.sandbox.rules import (
     ControlError,
     Rule,
     anything,
     boolean,
+    chance,
     choice,
     integer,
     nullable,
@@ -25,6 +28,7 @@ _MATCH: Mapping[str, Rule] = {
     "method": choice("GET", "POST").optional(),
     "username": text().optional(),
     "title": text().optional(),
+    "grant_type": text().optional(),
     "nth": integer(minimum=1).optional(1),
 }
 _AFTER_COMMIT = boolean().optional(False)
@@ -36,8 +40,9 @@ _HEADERS = anything(
 _BODY = anything("a text, or a JSON object or list", lambda value: isinstance(value, str | dict | list)).optional()
 _TIMES = nullable(integer(minimum=1)).optional(1)
 _ANY_MATCH = anything("an object", lambda _: True)
+_SHARE = chance().optional(0.5)
 
-# What each fault takes beside `match`, `do` and `times`.
+# What each fault takes beside `match`, `do`, `times` and `chance`.
 OPTIONS: Mapping[str, Mapping[str, Rule]] = {
     "reset_before": {},
     "reset_after_commit": {},
@@ -49,9 +54,19 @@ OPTIONS: Mapping[str, Mapping[str, Rule]] = {
         "after_commit": _AFTER_COMMIT,
     },
     "stall": {"seconds": number(minimum=0).optional(120), "after_commit": _AFTER_COMMIT},
-    "html": {"status": _STATUS.optional(403), "body": text().optional(), "after_commit": _AFTER_COMMIT},
+    "html": {
+        "status": _STATUS.optional(403),
+        "body": text().optional(),
+        "headers": _HEADERS,
+        "after_commit": _AFTER_COMMIT,
+    },
     "blank": {"status": _STATUS.optional(200), "after_commit": _AFTER_COMMIT},
     "truncate": {"after_commit": _AFTER_COMMIT},
+    "drip": {"bytes_per_second": number(minimum=0.01).optional(1)},
+    "reset_in_body": {"share": _SHARE},
+    "stall_in_body": {"share": _SHARE, "seconds": number(minimum=0).optional(120)},
+    "close_keep_alive": {"late": boolean().optional(False)},
+    "refuse_connections": {"seconds": number(minimum=0).optional(5), "after_commit": _AFTER_COMMIT},
 }
 MEANINGS: Mapping[str, str] = {
     "reset_before": "read the request, do nothing, reset the connection",
@@ -61,49 +76,51 @@ MEANINGS: Mapping[str, str] = {
     "html": "answer with a page of the network in front of DeviantArt (403 when no status is given)",
     "blank": "answer with nothing but spaces",
     "truncate": "announce the whole answer and break off in the middle",
+    "drip": "answer, and send the body of the answer so slowly (one byte a second when left out)",
+    "reset_in_body": "reset the connection when this share of the request's body has come (half when left out)",
+    "stall_in_body": "stop reading the request's body at this share for so many seconds (120), then go on",
+    "close_keep_alive": "answer, and close the connection that was promised to stay; late: reset it as the next "
+    "request arrives on it",
+    "refuse_connections": "reset the connection, and for so many seconds (5) refuse new ones and end idle ones, the "
+    "controls' too",
 }
-_PUBLISH_REFUSALS = {
-    0: "Must accept the submission policy.",
-    1: "Must accept the terms of service.",
-    2: "Category not found.",
-    3: "Category invalid or not allowed.",
-    4: "Invalid license configuration.",
-    5: "Invalid display resolution.",
-    6: "Publication failed.",
-    7: "Deviation not found.",
-    8: "Preview image required.",
-    9: "Deviation already published.",
-}
-
-
-def publish_refusal(code: int) -> str:
-    """DeviantArt's words for a refused publish; those of 0 to 7 are not known verbatim."""
-    return _PUBLISH_REFUSALS.get(code, "The request was refused.")
+# These strike while the body is read, when only the path, the method and the owner of the header's token are known.
+_IN_BODY = frozenset({"reset_in_body", "stall_in_body"})
+_WITH_THE_TRUE_ANSWER = frozenset({"reset_after_commit", "close_keep_alive", "drip"})
 
 
 @dataclass
 class Fault:
+    """``times`` None: always. ``chance``: how often it strikes when it has its turn."""
+
     path: str
     method: str | None
     username: str | None
     title: str | None
+    grant_type: str | None
     nth: int
     do: str
     times: int | None
+    chance: float = 1
     options: dict[str, Any] = field(default_factory=dict)
     seen: int = 0
     applied: int = 0
 
     @property
     def after_commit(self) -> bool:
-        return self.do == "reset_after_commit" or bool(self.options.get("after_commit"))
+        return self.do in _WITH_THE_TRUE_ANSWER or bool(self.options.get("after_commit"))
 
-    def matches(self, *, method: str, path: str, username: str | None, title: str | None) -> bool:
+    @property
+    def in_body(self) -> bool:
+        return self.do in _IN_BODY
+
+    def matches(self, entry: Entry) -> bool:
         return (
-            path_matches(self.path, path)
-            and self.method in {None, method}
-            and (self.username is None or self.username.lower() == (username or "").lower())
-            and self.title in {None, title}
+            path_matches(self.path, entry.path)
+            and self.method in {None, entry.method}
+            and (self.username is None or self.username.lower() == (entry.username or "").lower())
+            and self.title in {None, entry.title}
+            and self.grant_type in {None, entry.grant_type}
         )
 
     def has_turn(self) -> bool:
@@ -116,21 +133,34 @@ class Fault:
             return Response(status, b" " * 20, "application/json; charset=utf-8")
         body = self.options.get("body")
         if self.do == "html":
-            return cloudfront_page(status) if body is None else Response(status, body.encode())
-        response = _status_answer(status, self.options["error_code"]) if body is None else _given(status, body)
-        response.headers.update(self.options["headers"] or {})
+            response = cloudfront_page(status) if body is None else Response(status, body.encode())
+        elif body is None:
+            response = _status_answer(status, self.options.get("error_code"))
+        else:
+            response = _given(status, body)
+        response.headers.update(self.options.get("headers") or {})
         return response
 
+    def deed(self) -> dict[str, Any]:
+        """What it does, as a plan would have it, without whom it strikes."""
+        return {"do": self.do, **{name: value for name, value in self.options.items() if value is not None}}
+
     def as_json(self) -> dict[str, Any]:
-        match = {"path": self.path, "method": self.method, "username": self.username, "title": self.title}
+        names = ("path", "method", "username", "title", "grant_type")
+        match = {name: value for name in names if (value := getattr(self, name)) is not None}
         return {
-            "match": {name: value for name, value in match.items() if value is not None} | {"nth": self.nth},
-            "do": self.do,
+            "match": match | {"nth": self.nth},
+            **self.deed(),
             "times": self.times,
-            **{name: value for name, value in self.options.items() if value is not None},
+            "chance": self.chance,
             "seen": self.seen,
             "applied": self.applied,
         }
+
+
+def unscripted(do: str, **options: Any) -> Fault:
+    """A fault that is no part of a plan: of a limiter, an episode, the state of a folder …"""
+    return Fault("*", None, None, None, None, 1, do, None, options=options)
 
 
 class FaultPlan:
@@ -143,21 +173,29 @@ class FaultPlan:
         """Add a list of faults. Raises ControlError, and then adds none of them."""
         if not isinstance(plan, list):
             raise ControlError("The plan must be a list of faults.", field=None, accepted=documentation())
-        self._faults += [_parse(fault, index) for index, fault in enumerate(plan)]
+        self._faults += [_parse(fault, f"[{index}]") for index, fault in enumerate(plan)]
 
     def clear(self) -> None:
         self._faults.clear()
 
-    def pick(self, *, method: str, path: str, username: str | None, title: str | None) -> Fault | None:
+    def pick(self, entry: Entry, rolls: Rolls, *, in_body: bool = False) -> Fault | None:
         """Count this request with every fault that it matches, and take one turn of the first that has one."""
         chosen = None
-        for fault in self._faults:
-            if fault.matches(method=method, path=path, username=username, title=title):
+        for index, fault in enumerate(self._faults):
+            if fault.in_body is in_body and fault.matches(entry):
                 fault.seen += 1
-                if chosen is None and fault.has_turn():
+                if chosen is None and fault.has_turn() and rolls.happens(f"plan {index}", fault.chance):
                     fault.applied += 1
                     chosen = fault
         return chosen
+
+    def count(self, entry: Entry) -> None:
+        """Count a request that ended while its body was read; no other fault can strike it any more."""
+        for fault in self._faults:
+            fault.seen += not fault.in_body and fault.matches(entry)
+
+    def strikes_bodies(self) -> bool:
+        return any(fault.in_body for fault in self._faults)
 
     def give_back(self, fault: Fault) -> None:
         """The request was refused, so there was no commit after which the fault could have come."""
@@ -167,11 +205,42 @@ class FaultPlan:
         return [fault.as_json() for fault in self._faults]
 
 
-def path_matches(pattern: str, path: str) -> bool:
-    """True for the whole path, or for its end: ``/stash/publish`` is ``/api/v1/oauth2/stash/publish``."""
-    if "*" in pattern:
-        return fnmatchcase(path, pattern) or fnmatchcase(path, "*/" + pattern.lstrip("/"))
-    return path == pattern or path.endswith("/" + pattern.lstrip("/"))
+class DrawnFaults:
+    """Faults by chance. Of those that match a request at most one strikes, each as often as its own chance says."""
+
+    def __init__(self, settings: Iterable[Mapping[str, Any]]) -> None:
+        faults = [_parse(fault, "drawn_faults") for fault in settings]
+        self._faults = {in_body: [fault for fault in faults if fault.in_body is in_body] for in_body in (False, True)}
+
+    def pick(self, entry: Entry, rolls: Rolls, *, in_body: bool = False) -> Fault | None:
+        if not self._faults[in_body]:
+            return None
+        share = rolls.share("drawn")
+        for fault in self._faults[in_body]:
+            if fault.matches(entry):
+                if share < fault.chance:
+                    return fault
+                share -= fault.chance
+        return None
+
+    def strikes_bodies(self) -> bool:
+        return bool(self._faults[True])
+
+
+def _parse_drawn(value: Any, name: str) -> list[Any]:
+    for index, fault in enumerate(value):
+        within = f"{name}[{index}]"
+        _parse(fault, within)
+        if "chance" not in fault:
+            raise ControlError(f"{within}.chance is required.", field=f"{within}.chance", accepted=chance().accepted)
+    return list(value)
+
+
+DRAWN_FAULTS = Rule(
+    "a list of faults as POST /_sandbox/faults takes them, each with its chance from 0 to 1",
+    lambda value: isinstance(value, list),
+    parse=_parse_drawn,
+)
 
 
 def documentation() -> dict[str, Any]:
@@ -182,19 +251,21 @@ def documentation() -> dict[str, Any]:
             for name, options in OPTIONS.items()
         },
         "times": "how often, 1 when left out, null for always",
+        "chance": "how likely it strikes when it has its turn, 1 when left out; drawn from the seed",
         "nth": "the first time with the nth matching request since the plan was posted",
     }
 
 
-def _parse(value: Any, index: int) -> Fault:
-    within = f"[{index}]"
+def _parse(value: Any, within: str) -> Fault:
     if not isinstance(value, dict):
         raise ControlError(f"{within} must be a JSON object.", field=within, accepted=documentation())
     do_rule = choice(*OPTIONS)
     do = take({"do": value["do"]} if "do" in value else {}, {"do": do_rule}, within=within)["do"]
-    taken = take(value, {"match": _ANY_MATCH, "do": do_rule, "times": _TIMES, **OPTIONS[do]}, within=within)
+    rules = {"match": _ANY_MATCH, "do": do_rule, "times": _TIMES, "chance": chance().optional(1), **OPTIONS[do]}
+    taken = take(value, rules, within=within)
     match = take(taken.pop("match"), _MATCH, within=f"{within}.match")
-    return Fault(**match, do=taken.pop("do"), times=taken.pop("times"), options=taken)
+    kind, times, likelihood = taken.pop("do"), taken.pop("times"), taken.pop("chance")
+    return Fault(**match, do=kind, times=times, chance=likelihood, options=taken)
 
 
 def _given(status: int, body: Any) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ class Entry:
     """One request. ``status`` None: no answer yet, or none at all.
 
     ``committed``: it changed something. ``delivered``: its true answer reached a client that was still there.
+    ``fault`` is what was done to it, ``cause`` who wanted it (plan, drawn, a limit, an episode …), and ``deed`` the
+    fault as a plan would have it.
     """
 
     id: int
@@ -28,13 +31,17 @@ class Entry:
     error_code: int | None = None
     committed: bool = False
     fault: str | None = None
+    cause: str | None = None
+    deed: dict[str, Any] | None = None
     delivered: bool = False
     grant_type: str | None = None
     title: str | None = None
     sha256: str | None = None
     itemid: int | None = None
     deviationid: str | None = None
+    ip: str | None = None
     ended: bool = False
+    ended_at: str | None = None
 
 
 class Journal:
@@ -52,10 +59,10 @@ class Journal:
         self._open[entry.id] = entry
         return entry
 
-    def end(self, entry: Entry) -> None:
+    def end(self, entry: Entry, *, time: str) -> None:
         if self._open.pop(entry.id, None) is None:
             return  # the sandbox was emptied meanwhile
-        entry.ended = True
+        entry.ended, entry.ended_at = True, time
         if not self._ended:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
         self._ended.append(entry)
@@ -72,6 +79,34 @@ class Journal:
         entries = [json.loads(row["entry"]) for row in rows]
         entries += [dict(vars(entry)) for entry in self._open.values() if entry.id > since]
         return sorted(entries, key=lambda entry: entry["id"])
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """``answers``: by path, how often it was answered with each status ("none": not at all); ``faults``: by what
+        was done and who wanted it, how often.
+        """
+        answers: dict[str, Counter[str]] = {}
+        faults: Counter[str] = Counter()
+        for entry in self.requests():
+            status = "none" if entry["status"] is None else str(entry["status"])
+            answers.setdefault(entry["path"], Counter())[status] += 1
+            if entry["fault"] is not None:
+                faults[f"{entry['fault']} ({entry['cause']})"] += 1
+        return {"answers": {path: dict(counter) for path, counter in answers.items()}, "faults": dict(faults)}
+
+    def applied_plan(self) -> list[dict[str, Any]]:
+        """Every fault that was applied, as a plan that strikes the same requests when they come in the same order."""
+        seen: Counter[tuple[str, str, str | None]] = Counter()
+        plan = []
+        for entry in self.requests():
+            keys = [(entry["method"], entry["path"], None), (entry["method"], entry["path"], entry["username"])]
+            seen.update(set(keys))
+            if entry["deed"] is None:
+                continue
+            match = {"path": entry["path"], "method": entry["method"], "nth": seen[keys[-1]]}
+            if entry["username"] is not None:
+                match["username"] = entry["username"]
+            plan.append({"match": match, **entry["deed"]})
+        return plan
 
     def forget(self) -> None:
         self._open.clear()

@@ -1,6 +1,8 @@
 """What an uploaded file is, by its content, and smaller copies of pictures."""
 
+import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,3 +81,11 @@ def scale(source: Path, target: Path, size: int) -> None:
 def is_png(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"\x89PNG"
+
+
+def gradient(colours: Sequence[tuple[int, ...]], *, width: int, height: int) -> bytes:
+    """A PNG that runs from one to the other of four colours, one for each corner."""
+    small = Image.frombytes("RGB", (2, 2), bytes(part for colour in colours for part in colour))
+    buffer = io.BytesIO()
+    small.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()

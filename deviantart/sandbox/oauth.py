@@ -100,6 +100,8 @@ def _check_authorize(call: Call, app: sqlite3.Row) -> None:
     params = call.params
     if params.text("response_type") != "code":
         raise _AuthorizeError("unsupported_response_type", "The response_type MUST be code.")
+    if call.state.profile.unknown_scope == "refuse" and not set((params.text("scope") or "").split()) <= SCOPES.keys():
+        raise _AuthorizeError("invalid_scope", "The requested scope is invalid, unknown, or malformed.")
     challenge, method = params.text("code_challenge"), params.text("code_challenge_method")
     if not challenge:
         if app["oauth"] == "2.1":
@@ -228,17 +230,29 @@ def _exchange_code(call: Call, app: sqlite3.Row) -> dict[str, Any] | Response:
 
 def _refresh(call: Call, app: sqlite3.Row) -> dict[str, Any] | Response:
     state = call.state
-    invalid = refused("The refresh_token is invalid.")
+    now = state.clock.now()
+    invalid = ApiError(400, state.profile.refresh_error, "The refresh_token is invalid.")
     row = _find_refresh_token(state, call.params.text("refresh_token"))
-    if row is None or row["client_id"] != app["client_id"]:
+    if row is None or row["client_id"] != app["client_id"] or not _may_refresh(state, row["userid"]):
         raise invalid
-    if row["state"] == "used" and state.profile.strict_reuse:
+    in_grace = row["used_at"] is not None and now < row["used_at"] + state.profile.refresh_grace_seconds
+    if row["state"] == "used" and not in_grace and state.profile.strict_reuse:
         _revoke_family(state, row["family"])
         return json_response(invalid.envelope(), 400)
-    if row["state"] != "live" or row["expires_at"] <= state.clock.now():
+    if not (row["state"] == "live" or (row["state"] == "used" and in_grace)) or row["expires_at"] <= now:
         raise invalid
-    state.store.run("UPDATE refresh_tokens SET state = 'used' WHERE token = ?", row["token"])
-    return _issue(call, app["client_id"], row["userid"], row["scope"], family=row["family"])
+    if row["state"] == "live":
+        state.store.update("refresh_tokens", {"state": "used", "used_at": now}, "token = ?", row["token"])
+    if state.profile.access_after_refresh == "dies":
+        state.store.update("access_tokens", {"revoked": True}, "family = ?", row["family"])
+    return _issue(
+        call, app["client_id"], row["userid"], row["scope"], family=row["family"], granted_at=row["granted_at"]
+    )
+
+
+def _may_refresh(state: State, userid: str) -> bool:
+    user_state = state.store.value("SELECT state FROM users WHERE userid = ?", userid)
+    return not (user_state == "deleted" or (user_state == "suspended" and state.profile.suspended_user == "token_ends"))
 
 
 def _client_credentials(call: Call, app: sqlite3.Row) -> dict[str, Any]:
@@ -259,15 +273,28 @@ def _spent(description: str) -> Response:
     return json_response(refused(description).envelope(), 400)
 
 
-def _issue(call: Call, client_id: str, userid: str, scope: str, *, family: str) -> dict[str, Any]:
+def _issue(
+    call: Call, client_id: str, userid: str, scope: str, *, family: str, granted_at: float | None = None
+) -> dict[str, Any]:
     call.entry.username = call.state.store.value("SELECT username FROM users WHERE userid = ?", userid)
     call.entry.committed = True
-    return issue_tokens(call.state, client_id, userid, scope, family=family)
+    return issue_tokens(call.state, client_id, userid, scope, family=family, granted_at=granted_at)
 
 
-def issue_tokens(state: State, client_id: str, userid: str, scope: str, *, family: str | None = None) -> dict[str, Any]:
-    """A new pair; a ``family`` is every token that comes from one authorisation."""
+def issue_tokens(
+    state: State,
+    client_id: str,
+    userid: str,
+    scope: str,
+    *,
+    family: str | None = None,
+    granted_at: float | None = None,
+) -> dict[str, Any]:
+    """A new pair; a ``family`` is every token that comes from one authorisation, which was given at ``granted_at``."""
     family = family or state.dice.uuid()
+    now = state.clock.now()
+    granted_at = now if granted_at is None else granted_at
+    counted_from = granted_at if state.profile.refresh_expiry == "grant" else now
     refresh = state.dice.hexadecimal(40)
     state.store.insert(
         "refresh_tokens",
@@ -277,7 +304,8 @@ def issue_tokens(state: State, client_id: str, userid: str, scope: str, *, famil
             "client_id": client_id,
             "userid": userid,
             "scope": scope,
-            "expires_at": state.clock.now() + state.profile.refresh_token_seconds,
+            "granted_at": granted_at,
+            "expires_at": counted_from + state.profile.refresh_token_seconds,
         },
     )
     return {

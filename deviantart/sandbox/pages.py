@@ -77,7 +77,7 @@ def authorize_page(
 
 
 def _front_page(state: State, params: Params) -> Response:
-    count = state.store.value("SELECT count(*) FROM deviations")
+    count = state.store.value("SELECT count(*) FROM deviations WHERE NOT is_deleted")
     if not count:
         body = """
 <div class="notice">
@@ -91,16 +91,18 @@ def _front_page(state: State, params: Params) -> Response:
 </div>"""
         return _page("DeviantArt sandbox", body)
     title = f"{count} published {'work' if count == 1 else 'works'}"
-    return _gallery(state, "Newest works", title, "", (), params)
+    return _gallery(state, "Newest works", title, "WHERE NOT d.is_deleted ", (), params)
 
 
 def _artist_page(state: State, username: str, params: Params) -> Response:
     user = state.store.one("SELECT * FROM users WHERE username = ?", username)
     if user is None:
         return not_found()
-    count = state.store.value("SELECT count(*) FROM deviations WHERE userid = ?", user["userid"])
+    count = state.store.value("SELECT count(*) FROM deviations WHERE userid = ? AND NOT is_deleted", user["userid"])
     subtitle = f"{count} published {'work' if count == 1 else 'works'}" if count else "Nothing published yet."
-    return _gallery(state, user["username"], subtitle, "WHERE d.userid = ? ", (user["userid"],), params)
+    return _gallery(
+        state, user["username"], subtitle, "WHERE d.userid = ? AND NOT d.is_deleted ", (user["userid"],), params
+    )
 
 
 def _gallery(
@@ -152,7 +154,7 @@ def _work_page(state: State, username: str, slug: str) -> Response:
     if not (number.isascii() and number.isdecimal() and len(number) <= 10):
         return not_found()
     work = state.store.one(works.SELECT + "WHERE d.number = ? AND u.username = ?", int(number), username)
-    if work is None:
+    if work is None or work["is_deleted"] or work["half_published"]:
         return not_found()
     file, title = escape(works.file_url(state, work)), escape(work["title"])
     if work["kind"] == "image":

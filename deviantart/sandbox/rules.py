@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 REQUIRED = object()
@@ -20,12 +20,25 @@ class ControlError(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    accepted: str
+    """``accepted`` is a sentence, or for an object what each of its fields takes.
+
+    ``parse``, where there is one, gets the value and the name of its field, and returns what is to be kept: an object
+    with its defaults filled in. It raises ControlError itself.
+    """
+
+    accepted: Any
     check: Callable[[Any], bool]
     default: Any = REQUIRED
+    parse: Callable[[Any, str], Any] | None = None
 
     def optional(self, default: Any = None) -> "Rule":
-        return Rule(self.accepted, self.check, default)
+        return replace(self, default=default)
+
+    def taken(self, value: Any, name: str) -> Any:
+        """The value as it is to be kept. Raises ControlError when it is not accepted."""
+        if not self.check(value):
+            raise ControlError(f"{name} is not accepted.", field=name, accepted=self.accepted)
+        return value if self.parse is None else self.parse(value, name)
 
 
 def boolean() -> Rule:
@@ -35,6 +48,10 @@ def boolean() -> Rule:
 def number(*, minimum: float = -math.inf) -> Rule:
     wording = "a number" if minimum == -math.inf else f"a number, at least {minimum:g}"
     return Rule(wording, lambda value: _is_number(value) and value >= minimum)
+
+
+def chance() -> Rule:
+    return Rule("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 
 
 def integer(*, minimum: int, maximum: int | None = None) -> Rule:
@@ -63,12 +80,55 @@ def anything(wording: str, check: Callable[[Any], bool]) -> Rule:
     return Rule(wording, check)
 
 
+def nested(rules: Mapping[str, Rule]) -> Rule:
+    """An object with fields of its own."""
+    return Rule(
+        describe(rules),
+        lambda value: isinstance(value, dict),
+        parse=lambda value, name: take(value, rules, within=name),
+    )
+
+
+def list_of(rule: Rule) -> Rule:
+    def parse(value: Any, name: str) -> Any:
+        return [rule.taken(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+    return Rule([rule.accepted], lambda value: isinstance(value, list), parse=parse)
+
+
+def mapping_of(rule: Rule, wording: Any) -> Rule:
+    """An object of any names, whose values all follow one rule."""
+
+    def parse(value: Any, name: str) -> Any:
+        taken = {}
+        for key, item in value.items():
+            try:
+                taken[key] = rule.taken(item, f"{name}.{key}")
+            except ControlError as error:
+                raise ControlError(str(error), field=name, accepted=wording) from error
+        return taken
+
+    return Rule(wording, lambda value: isinstance(value, dict), parse=parse)
+
+
 def either(first: Rule, second: Rule) -> Rule:
-    return Rule(f"{first.accepted}, or {second.accepted}", lambda value: first.check(value) or second.check(value))
+    def parse(value: Any, name: str) -> Any:
+        return (first if first.check(value) else second).taken(value, name)
+
+    if isinstance(first.accepted, str) and isinstance(second.accepted, str):
+        accepted: Any = f"{first.accepted}, or {second.accepted}"
+    else:
+        accepted = {"one of": [first.accepted, second.accepted]}
+    return Rule(accepted, lambda value: first.check(value) or second.check(value), parse=parse)
 
 
 def nullable(rule: Rule) -> Rule:
-    return Rule(f"{rule.accepted}, or null", lambda value: value is None or rule.check(value))
+    accepted = f"{rule.accepted}, or null" if isinstance(rule.accepted, str) else {"null, or": rule.accepted}
+    return Rule(
+        accepted,
+        lambda value: value is None or rule.check(value),
+        parse=lambda value, name: None if value is None else rule.taken(value, name),
+    )
 
 
 def take(body: Any, rules: Mapping[str, Rule], *, within: str = "") -> dict[str, Any]:
@@ -86,20 +146,23 @@ def take(body: Any, rules: Mapping[str, Rule], *, within: str = "") -> dict[str,
             raise ControlError(f"{prefix}{name} is not known.", field=f"{prefix}{name}", accepted=describe(rules))
     taken = {}
     for name, rule in rules.items():
-        value = body.get(name, rule.default)
-        if value is REQUIRED:
+        if name in body:
+            taken[name] = rule.taken(body[name], f"{prefix}{name}")
+        elif rule.default is REQUIRED:
             raise ControlError(f"{prefix}{name} is required.", field=f"{prefix}{name}", accepted=rule.accepted)
-        if name in body and not rule.check(value):
-            raise ControlError(f"{prefix}{name} is not accepted.", field=f"{prefix}{name}", accepted=rule.accepted)
-        taken[name] = value
+        else:
+            taken[name] = rule.default
     return taken
 
 
-def describe(rules: Mapping[str, Rule]) -> dict[str, str]:
-    return {
-        name: rule.accepted if rule.default is REQUIRED else f"{rule.accepted} (optional)"
-        for name, rule in rules.items()
-    }
+def describe(rules: Mapping[str, Rule]) -> dict[str, Any]:
+    return {name: _description(rule) for name, rule in rules.items()}
+
+
+def _description(rule: Rule) -> Any:
+    if rule.default is REQUIRED:
+        return rule.accepted
+    return f"{rule.accepted} (optional)" if isinstance(rule.accepted, str) else {"optional": rule.accepted}
 
 
 def _is_number(value: Any) -> bool:

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 CHUNK_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 IDLE_SECONDS = 75
+_REOPEN_SECONDS = 0.05
 REASONS = {
     200: "OK",
     302: "Found",
@@ -76,6 +78,20 @@ class Request:
                 return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
         return False
 
+    def is_welcome(self) -> bool:
+        """What the network in front of DeviantArt lets pass: a client that names itself and takes gzip."""
+        return bool(self.headers.get("user-agent")) and self.accepts_gzip()
+
+
+@dataclass(eq=False)
+class _Connection:
+    """``number`` counts connections from 1; ``busy`` while a request is on its way through."""
+
+    number: int
+    writer: asyncio.StreamWriter
+    gone: asyncio.Event
+    busy: bool = False
+
 
 class _Protocol(asyncio.StreamReaderProtocol):
     """Streams, plus an event for "the other side has gone", which a stalled answer waits for."""
@@ -98,15 +114,25 @@ class _Protocol(asyncio.StreamReaderProtocol):
 class Exchange:
     """One request on one connection, and the ways in which it can be answered, or not."""
 
-    def __init__(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event
-    ) -> None:
+    def __init__(self, request: Request, reader: asyncio.StreamReader, connection: _Connection) -> None:
         self.request = request
-        self.gone = gone
+        self.gone = connection.gone
+        self.connection_number = connection.number
         self.keep_alive = request.headers.get("connection", "").lower() != "close"
+        self.reset_next = False  # reset the connection as the next request comes on it
         self._reader = reader
-        self._writer = writer
+        self._writer = connection.writer
         self._body_read = False
+
+    @property
+    def ip(self) -> str:
+        return str(self._writer.get_extra_info("peername")[0])
+
+    @property
+    def announced_bytes(self) -> int:
+        """The length of the body as the head has it; 0 when it does not say."""
+        length = self.request.headers.get("content-length", "")
+        return int(length) if length.isdecimal() else 0
 
     async def body(self, bytes_per_second: float | None = None) -> AsyncIterator[bytes]:
         """The body in pieces of at most 64 KiB. Raises ClientGone when it ends before its announced length."""
@@ -179,6 +205,57 @@ class Exchange:
             return False
         return not self._writer.is_closing()
 
+    async def send_slowly(self, response: Response, seconds_per_byte: float) -> bool:
+        """Answer, the head at once and the body byte by byte. True when all of it went to a client that was there."""
+        try:
+            self._writer.write(self._head(response))
+            for place in range(len(response.body)):
+                if not await self.wait(seconds_per_byte):
+                    return False
+                self._writer.write(response.body[place : place + 1])
+                await self._writer.drain()
+        except ConnectionError:
+            self.keep_alive = False
+            return False
+        return not self._writer.is_closing()
+
+    async def send_early(self, response: Response) -> bool:
+        """Begin an answer whose body comes later, in chunks. False when the client has gone."""
+        head = self._head(response).replace(
+            f"Content-Length: {len(response.body)}\r\n".encode(), b"Transfer-Encoding: chunked\r\n"
+        )
+        return await self._write(head)
+
+    async def send_chunk(self, piece: bytes) -> bool:
+        """A part of an early answer; an empty one ends it. False when the client has gone."""
+        return await self._write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+
+    async def _write(self, data: bytes) -> bool:
+        if self.gone.is_set():
+            self.keep_alive = False
+            return False
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except ConnectionError:
+            self.keep_alive = False
+            return False
+        return not self._writer.is_closing()
+
+    async def pause(self, seconds: float) -> None:
+        """Let real time pass, whether or not the client stays."""
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+    async def wait(self, seconds: float) -> bool:
+        """Let real time pass. False, and at once, when the client goes away meanwhile."""
+        try:
+            await asyncio.wait_for(self.gone.wait(), seconds)
+        except TimeoutError:
+            return True
+        self.keep_alive = False
+        return False
+
     async def send_cut(self, response: Response, body_bytes: int) -> None:
         """Announce the whole answer, send its first bytes and end the connection."""
         self._writer.write(self._head(response) + response.body[:body_bytes])
@@ -206,11 +283,57 @@ class HttpServer:
     """Accepts connections and hands each request to a handler, which answers, resets or leaves it unanswered."""
 
     def __init__(self) -> None:
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._numbers = count(1)
+        self._listener: asyncio.Server | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self._handle: Callable[[Exchange], Awaitable[None]] | None = None
+        self._host = ""
+        self._port = 0
 
     async def start(self, host: str, port: int, handle: Callable[[Exchange], Awaitable[None]]) -> int:
         """Listen, and return the port (the chosen one when it was 0)."""
+        self._host, self._port, self._handle = host, port, handle
+        await self._listen()
+        return self._port
+
+    async def stop(self) -> None:
+        """Stop listening, reset what is still open, and wait until nothing runs any more."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        await asyncio.gather(*self.reset_others(), return_exceptions=True)
+
+    def refuse(self, seconds: float) -> None:
+        """For so many real seconds refuse new connections, and end those on which nothing is under way."""
+        if self._listener is None or self._reopening is not None:
+            return
+        self._listener.close()
+        for connection in self._connections.values():
+            if not connection.busy:
+                _reset(connection.writer)
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(seconds))
+
+    def reset_others(self) -> list[asyncio.Task[None]]:
+        """Reset every connection but the caller's own, give up what was being done for them, and return the rests."""
+        others = {task: each for task, each in self._connections.items() if task is not asyncio.current_task()}
+        for task, connection in others.items():
+            _reset(connection.writer)
+            task.cancel()
+        return list(others)
+
+    async def _reopen(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        while True:
+            try:
+                await self._listen()
+                break
+            except OSError:  # somebody else has taken the port meanwhile, most likely as their own end of a connection
+                await asyncio.sleep(_REOPEN_SECONDS)
+        self._reopening = None
+
+    async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
 
         def connection() -> _Protocol:
@@ -218,53 +341,44 @@ class HttpServer:
             reader = asyncio.StreamReader(limit=MAX_HEAD_BYTES, loop=loop)
 
             def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                task = loop.create_task(_serve(reader, writer, protocol.gone, handle))
-                self._connections[task] = writer
+                assert self._handle is not None  # noqa: S101 - set by start, before anybody can connect
+                connection = _Connection(next(self._numbers), writer, protocol.gone)
+                task = loop.create_task(_serve(reader, connection, self._handle))
+                self._connections[task] = connection
                 task.add_done_callback(self._connections.pop)
 
             protocol = _Protocol(reader, connected)
             return protocol
 
-        self._server = await loop.create_server(connection, host, port, backlog=1024)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        """Stop listening, reset what is still open, and wait until nothing runs any more."""
-        if self._server is not None:
-            self._server.close()
-        await asyncio.gather(*self.reset_others(), return_exceptions=True)
-
-    def reset_others(self) -> list[asyncio.Task[None]]:
-        """Reset every connection but the caller's own, give up what was being done for them, and return the rests."""
-        others = {task: writer for task, writer in self._connections.items() if task is not asyncio.current_task()}
-        for task, writer in others.items():
-            _reset(writer)
-            task.cancel()
-        return list(others)
+        self._listener = await loop.create_server(connection, self._host, self._port, backlog=1024)
+        self._port = int(self._listener.sockets[0].getsockname()[1])
 
 
 async def _serve(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    gone: asyncio.Event,
-    handle: Callable[[Exchange], Awaitable[None]],
+    reader: asyncio.StreamReader, connection: _Connection, handle: Callable[[Exchange], Awaitable[None]]
 ) -> None:
     """Take one request after the other from a connection, until either side ends it."""
     loop = asyncio.get_running_loop()
+    writer = connection.writer
     _no_delay(writer)
     try:
-        keep_alive = True
+        keep_alive, reset_next = True, False
         while keep_alive:
             idle = loop.call_later(IDLE_SECONDS, writer.close)
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
             finally:
                 idle.cancel()
-            exchange = Exchange(_parse_head(head), reader, writer, gone)
+            if reset_next:
+                _reset(writer)
+                return
+            connection.busy = True
+            exchange = Exchange(_parse_head(head), reader, connection)
             await handle(exchange)
             if not writer.is_closing():
                 await exchange.finish_body()
-            keep_alive = exchange.keep_alive and not writer.is_closing()
+            connection.busy = False
+            keep_alive, reset_next = exchange.keep_alive and not writer.is_closing(), exchange.reset_next
     except (asyncio.IncompleteReadError, ConnectionError, ClientGone):
         pass  # the client left, between two requests or in the middle of one
     except (MalformedRequest, asyncio.LimitOverrunError) as error:

@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS users (
     userid TEXT PRIMARY KEY, username TEXT NOT NULL UNIQUE COLLATE NOCASE, type TEXT NOT NULL, created_at REAL NOT NULL,
     accepted_submission_policy INTEGER NOT NULL, accepted_tos INTEGER NOT NULL, daily_quota INTEGER
 );
+CREATE TABLE IF NOT EXISTS watches (
+    userid TEXT NOT NULL, watched TEXT NOT NULL, PRIMARY KEY (userid, watched)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS folders (
     folderid TEXT PRIMARY KEY, userid TEXT NOT NULL, parent TEXT, name TEXT NOT NULL, position INTEGER NOT NULL
 );
@@ -63,10 +66,30 @@ CREATE TABLE IF NOT EXISTS deviation_folders (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (id INTEGER PRIMARY KEY, entry TEXT NOT NULL);
 """
+# What tables have gained since the first version: a folder of that time must go on working.
+_ADDED_COLUMNS = {
+    "users": {"state": "TEXT NOT NULL DEFAULT 'active'", "publish_refusal": "INTEGER"},
+    "folders": {
+        "access": "TEXT NOT NULL DEFAULT 'public'",
+        "description": "TEXT NOT NULL DEFAULT ''",
+        "cover": "TEXT",
+    },
+    "refresh_tokens": {"used_at": "REAL", "granted_at": "REAL"},
+    "deviations": {
+        "gallery_delay": "REAL",  # NULL: the profile's; of works that never show, a very large one
+        "half_published": "INTEGER NOT NULL DEFAULT 0",
+        "is_scrap": "INTEGER NOT NULL DEFAULT 0",
+        "is_deleted": "INTEGER NOT NULL DEFAULT 0",
+        "seeded": "INTEGER NOT NULL DEFAULT 0",
+        "favourites": "INTEGER NOT NULL DEFAULT 0",
+    },
+    "deviation_folders": {"position": "INTEGER"},
+}
 _TABLES = [
     "meta",
     "apps",
     "users",
+    "watches",
     "folders",
     "codes",
     "access_tokens",
@@ -98,6 +121,10 @@ class Store:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(_SCHEMA)
+        for table, columns in _ADDED_COLUMNS.items():
+            present = {row["name"] for row in self.all(f"PRAGMA table_info({table})")}
+            for column in columns.keys() - present:
+                self.run(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
 
     def one(self, query: str, *values: Any) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(query, values).fetchone()
@@ -113,6 +140,12 @@ class Store:
     def run(self, statement: str, *values: Any) -> int:
         """Execute a statement and return how many rows it changed."""
         return self._connection.execute(statement, values).rowcount
+
+    def update(self, table: str, changes: Mapping[str, Any], where: str, *values: Any) -> int:
+        """Set columns of the rows that ``where`` means, and return how many they were."""
+        assignments = ", ".join(f"{name} = ?" for name in changes)
+        # Table, columns and condition come from this package only.
+        return self.run(f"UPDATE {table} SET {assignments} WHERE {where}", *changes.values(), *values)  # noqa: S608
 
     def insert(self, table: str, row: Mapping[str, Any]) -> None:
         names, places = ", ".join(row), ", ".join("?" * len(row))
