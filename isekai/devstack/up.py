@@ -367,4 +367,6 @@ def manage(arguments: Sequence[str]) -> int:
     if not stack_runs_in(VAR):
         raise DevstackError("No stack runs here. Start it in another terminal: ./dev up")
     stack = json.loads((VAR / "environment.json").read_text(encoding="utf-8"))
-    return run_in_foreground([sys.executable, "manage.py", *arguments], {**os.environ, **stack})
+    return run_in_foreground(
+        [sys.executable, "manage.py", *arguments], {**without_settings(os.environ), **given_environment(), **stack}
+    )
