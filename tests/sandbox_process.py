@@ -8,13 +8,20 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 _ROOT = Path(__file__).resolve().parent.parent
 _READY = "sandbox ready on "
+# A sandbox may refuse connections for some seconds and end idle ones, the controls' too: what was never sent can be
+# sent again, and so can GET, PUT and DELETE.
+_WAITS_FOR_THE_LISTENER = Retry(total=None, connect=25, read=2, status=0, other=0, backoff_factor=0.05, backoff_max=0.4)
 
 
 class SandboxProcess:
     """Started by ``start`` or a ``with`` on a free port (chosen once: ``restart`` keeps it), ended by ``stop``.
+
+    ``profile_name`` is quiet or hostile.
 
     ``data`` None forgets everything at its end; ``seed`` None draws another one each time. Without ``redirect_uris``
     any loopback address is allowed. The controls raise AssertionError with the sandbox's words when it refuses.
@@ -31,20 +38,30 @@ class SandboxProcess:
         seed: int | None = None,
         redirect_uris: Sequence[str] = (),
         app_name: str = "Isekai",
+        profile_name: str = "quiet",
     ) -> None:
         self._data = data
         self._port = port
         self._seed = seed
         self._redirect_uris = redirect_uris
         self._app_name = app_name
+        self._profile_name = profile_name
         self._process: subprocess.Popen[str] | None = None
         self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(max_retries=_WAITS_FOR_THE_LISTENER))
         self.base_url = ""
 
     def start(self) -> Self:
         """Return once it answers."""
         command = [sys.executable, "-m", "deviantart.sandbox", "--port", str(self._port), "--app-name", self._app_name]
-        command += ["--client-id", self.client_id, "--client-secret", self.client_secret]
+        command += [
+            "--profile",
+            self._profile_name,
+            "--client-id",
+            self.client_id,
+            "--client-secret",
+            self.client_secret,
+        ]
         if self._data is not None:
             command += ["--data", str(self._data)]
         if self._seed is not None:
@@ -95,8 +112,16 @@ class SandboxProcess:
         return self._control("GET", "ledger")
 
     def summary(self) -> dict[str, Any]:
-        """Counts: deviations, items, per title and item, ``published_twice``, orphans."""
+        """Counts: deviations, items, per title and item, ``published_twice``, orphans, answers and faults."""
         return self._control("GET", "summary")
+
+    def limits(self) -> dict[str, Any]:
+        """Calls ``accepted`` and ``limited``, by scope (user, application, ip) and name; empty without limits."""
+        return self._control("GET", "limits")
+
+    def applied_faults(self) -> list[dict[str, Any]]:
+        """Every fault that was applied, whoever wanted it, as a plan for ``faults``."""
+        return self._control("GET", "faults/applied")
 
     # --- telling it how to behave ------------------------------------------------------------------------------------
 
@@ -118,6 +143,32 @@ class SandboxProcess:
     def advance(self, seconds: float) -> dict[str, Any]:
         """Move the sandbox's clock; it moves no other clock."""
         return self._control("POST", "clock", {"advance_seconds": seconds})
+
+    def freeze(self, *, frozen: bool = True) -> dict[str, Any]:
+        """Stop the sandbox's clock, so that it moves by ``advance`` alone; or let it go on."""
+        return self._control("POST", "clock", {"frozen": frozen})
+
+    def episode(self, kind: str, seconds: float, *, in_seconds: float = 0) -> list[dict[str, Any]]:
+        """Bad times of the virtual clock: waf, maintenance, overload or errors; what is on now."""
+        return self._control("POST", "episodes", {"kind": kind, "seconds": seconds, "in_seconds": in_seconds})[
+            "episodes"
+        ]
+
+    def end_episodes(self) -> None:
+        self._control("DELETE", "episodes")
+
+    def refuse_connections(self, seconds: float) -> None:
+        """For real seconds nobody can connect; the controls of this class wait for the end of it."""
+        self._control("POST", "network", {"refuse_seconds": seconds})
+
+    def seed(self, username: str, **settings: Any) -> dict[str, Any]:
+        """Give a user a past: ``deviations``, ``folders``, ``premium_folders``, ``mature_share`` …"""
+        return self._control("POST", "seed", {"username": username, **settings})
+
+    def delete_deviation(self, username: str, title: str | None = None, *, is_deleted: bool = True) -> dict[str, Any]:
+        """As the artist would by hand: the newest work, or the one with a title."""
+        body = {"username": username, "is_deleted": is_deleted, **({"title": title} if title else {})}
+        return self._control("POST", "deviations", body)
 
     def users(self, username: str, **settings: Any) -> dict[str, Any]:
         """Create a user, or change an existing one: type, folders, accepted_tos, daily_quota …"""

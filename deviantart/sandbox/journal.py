@@ -40,6 +40,7 @@ class Entry:
     itemid: int | None = None
     deviationid: str | None = None
     ip: str | None = None
+    latency_seconds: float = 0.0  # as it was drawn, before ``wait_scale``
     ended: bool = False
     ended_at: str | None = None
 

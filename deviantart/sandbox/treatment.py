@@ -69,6 +69,7 @@ class Treatment:
             return 0.0
         megabytes = call.upload.size / 1_000_000 if call.upload else 0.0
         seconds = seconds_for(settings, call.entry.path, share=call.rolls.share("latency"), megabytes=megabytes)
+        call.entry.latency_seconds = round(seconds, 6)
         return seconds * self._state.profile.wait_scale
 
     # --- the truth ---------------------------------------------------------------------------------------------------
@@ -166,9 +167,9 @@ class Treatment:
         entry = call.entry
         if fault.do in _NO_ANSWER:
             entry.status = None
-            exchange.reset()
-            if fault.do == "refuse_connections":
+            if fault.do == "refuse_connections":  # first, so that whoever sees the reset finds the door closed
                 self._refuse(fault.options["seconds"] * self._state.profile.wait_scale)
+            exchange.reset()
             return
         response = self.finished(call.request, fault.answer())
         entry.status = response.status
