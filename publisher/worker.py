@@ -20,6 +20,7 @@ from publisher.services.claiming import CLAIM_AHEAD
 from publisher.services.dispatching import dispatch_due, next_due_at
 from publisher.services.heartbeat import beat_for_ever, expire_dead_neighbours, register_worker, retire
 from publisher.services.rescuing import rescue_stuck
+from publisher.services.writing import until_written
 
 logger = structlog.get_logger(__name__)
 
@@ -32,9 +33,13 @@ EARLY = CLAIM_AHEAD - timedelta(milliseconds=50)
 
 
 class PublisherThreads(bootsteps.StartStopStep):
-    """Starts the threads before the worker takes its first task."""
+    """Registers the process and starts its threads, as soon as the database can be reached.
 
-    requires = ("celery.worker.components:Pool",)
+    A task that comes before finds that this process is no publisher yet, and its work is found again by the next tick.
+    """
+
+    # Probes are answered first, so that a publisher without a database is seen as not ready.
+    requires = ("celery.worker.components:Pool", "isekai.worker:HealthServer")
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -42,15 +47,17 @@ class PublisherThreads(bootsteps.StartStopStep):
         self.stopping = threading.Event()
 
     def start(self, parent: Any) -> None:
-        worker_id = register_worker(slots=parent.concurrency)
+        threading.Thread(target=self._run, args=[parent.concurrency], name="heartbeat", daemon=True).start()
+
+    def _run(self, slots: int) -> None:
+        worker_id = until_written(lambda: register_worker(slots=slots))
         atexit.register(retire)
-        expire_dead_neighbours()
-        rescue_stuck()
-        connection.close()
-        # The heart beats until the process ends: tasks that are being finished still need the lease.
-        threading.Thread(target=beat_for_ever, args=[worker_id], name="heartbeat", daemon=True).start()
+        until_written(expire_dead_neighbours)
+        until_written(rescue_stuck)
         threading.Thread(target=Dispatcher(self.stopping).run, name="dispatcher", daemon=True).start()
-        logger.info("publisher_started", worker_id=str(worker_id), slots=parent.concurrency)
+        logger.info("publisher_started", worker_id=str(worker_id), slots=slots)
+        # The heart beats until the process ends: tasks that are being finished still need the lease.
+        beat_for_ever(worker_id)
 
     def close(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
         self.stopping.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 DEFAULT_PUBLISHER_CONCURRENCY = 16  # as in the settings
 # A worker that is asked to end finishes what it holds: the drain of the publisher (75 s) and some room.
 STOP_SECONDS = 90
-CELERY = ("celery", "-A", "isekai")
+CELERY = ("celery", "-q", "-A", "isekai")
 # Gossip and mingle are talk between workers that nobody reads, and a source of trouble after a lost connection.
 WORKER = ("--without-gossip", "--without-mingle")
 
