@@ -1,5 +1,6 @@
 """What runs on a throw-away stack: ``./dev test``, ``./dev servers``, ``./dev bench``."""
 
+import os
 import shlex
 import sys
 import time
@@ -15,10 +16,24 @@ from isekai.devstack.terminal import say
 from isekai.devstack.throwaway import throwaway_stack
 
 
+# tests/parallel.py gives each pytest process databases of its own; Redis has room for five.
+MOST_PROCESSES = 4
+
+
 def run_tests(arguments: Sequence[str]) -> int:
-    """pytest on a throw-away stack; its exit code."""
+    """pytest on a throw-away stack; its exit code. The whole suite runs in as many processes as there are cores."""
     with throwaway_stack() as stack:
-        return run_in_foreground([sys.executable, "-m", "pytest", *arguments], stack.environment)
+        command = [sys.executable, "-m", "pytest", *side_by_side(arguments), *arguments]
+        return run_in_foreground(command, stack.environment)
+
+
+def side_by_side(arguments: Sequence[str]) -> list[str]:
+    """pytest-xdist's options for the whole suite; none where some tests are picked, or it is said how many run."""
+    picks = any(not each.startswith("-") and (PROJECT / each.split("::")[0]).exists() for each in arguments)
+    if picks or any(each.startswith(("-n", "-k", "-m", "--pdb", "-s")) for each in arguments):
+        return []
+    # A file stays in one process, since its tests share the servers that they start.
+    return ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES)), "--dist", "loadfile"]
 
 
 def keep_servers(path: Path | None) -> int:
