@@ -15,7 +15,6 @@ from isekai.devstack.servers import ServerEndedError
 from isekai.devstack.terminal import say
 from isekai.devstack.throwaway import throwaway_stack
 
-
 # tests/parallel.py gives each pytest process databases of its own; Redis has room for five.
 MOST_PROCESSES = 4
 
