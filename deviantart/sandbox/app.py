@@ -48,11 +48,10 @@ class Sandbox:
             response = await self._controls.answer(exchange)
             await exchange.send(self._treatment.finished(request, response))
             return
-        now = self.state.clock.now()
-        entry = self.state.journal.begin(time=iso(now), method=request.method, path=request.path)
+        entry = self.state.journal.begin(time=iso(self.state.clock.now()), method=request.method, path=request.path)
         entry.ip = exchange.ip
         endpoint, path_id = self._find(request)
-        call = Call(self.state, request, endpoint, entry, arrived_at=now, path_id=path_id)
+        call = Call(self.state, request, endpoint, entry, path_id=path_id)
         try:
             call.find_token()
             await self._read(exchange, call)
@@ -237,9 +236,10 @@ class Sandbox:
             return
         if entry.deviationid is not None:
             self.state.store.run(
-                "UPDATE deviations SET delivered = ?, answered_at = ? WHERE deviationid = ?",
+                "UPDATE deviations SET delivered = ?, answered_at = ?, answered_before = ? WHERE deviationid = ?",
                 entry.delivered,
                 self.state.clock.now(),
+                self.state.journal.next_id,
                 entry.deviationid,
             )
         elif entry.itemid is not None:

@@ -39,7 +39,6 @@ class Call:
     request: Request
     endpoint: Endpoint | None
     entry: Entry
-    arrived_at: float
     path_id: str | None = None
     params: Params = field(default_factory=Params)
     upload: Upload | None = None

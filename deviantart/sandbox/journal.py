@@ -52,11 +52,11 @@ class Journal:
         self._store = store
         self._open: dict[int, Entry] = {}
         self._ended: list[Entry] = []
-        self._next_id = 1 + (store.value("SELECT max(id) FROM requests") or 0)
+        self.next_id = 1 + (store.value("SELECT max(id) FROM requests") or 0)
 
     def begin(self, *, time: str, method: str, path: str) -> Entry:
-        entry = Entry(self._next_id, time, method, path)
-        self._next_id += 1
+        entry = Entry(self.next_id, time, method, path)
+        self.next_id += 1
         self._open[entry.id] = entry
         return entry
 

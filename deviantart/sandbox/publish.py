@@ -148,12 +148,13 @@ def _earlier_publish(call: Call, item: sqlite3.Row) -> dict[str, Any] | None:
     Raises ApiError; or returns the answer that the first publish had, when the profile wants that.
     """
     earlier = call.state.store.all(
-        "SELECT deviationid, answered_at, delivered FROM deviations WHERE itemid = ?", item["itemid"]
+        "SELECT deviationid, answered_at, answered_before, delivered FROM deviations WHERE itemid = ?", item["itemid"]
     )
     if not earlier:
         return None
     profile = call.state.profile
-    overlaps = any(work["answered_at"] is None or work["answered_at"] >= call.arrived_at for work in earlier)
+    # By the order of the requests, since the virtual clock may stand still.
+    overlaps = any(work["answered_at"] is None or (work["answered_before"] or 0) > call.entry.id for work in earlier)
     # The mutation that a client must survive being tested with: DeviantArt itself was never observed here.
     if profile.concurrent_publish == "both_succeed" and (overlaps or any(not work["delivered"] for work in earlier)):
         return None

@@ -82,6 +82,7 @@ _ADDED_COLUMNS = {
         "is_deleted": "INTEGER NOT NULL DEFAULT 0",
         "seeded": "INTEGER NOT NULL DEFAULT 0",
         "favourites": "INTEGER NOT NULL DEFAULT 0",
+        "answered_before": "INTEGER",  # the first request that came after its answer
     },
     "deviation_folders": {"position": "INTEGER"},
 }
