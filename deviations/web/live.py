@@ -1,8 +1,9 @@
 """What a page that lies open has to learn: one query finds out whether anything changed since it was drawn.
 
-The answer is told apart by a token, `<moment>.<digest>`. The digest covers every work that was changed since ten
-seconds before that moment, so that a transaction that was committed a little after a later one, or by a host whose
-clock is behind, is not missed. Who changes a work sets its ``updated_at``; nothing else of it is compared.
+What a page has seen is a token, `<moment>.<digest>.<marks>`, with a mark for every work that was changed within ten
+seconds before that moment: looking back so far, a transaction that was committed a little after a later one, or by a
+host whose clock is behind, is not missed, and what the page knows already is not told again. Who changes a work sets
+its ``updated_at``; nothing else of it is compared. The digest stands for the accounts, and for how often to ask.
 """
 
 import hashlib
@@ -35,6 +36,9 @@ SOON = timedelta(seconds=SLOW + FAST)
 # A file that is not prepared by then waits for something that no page will see within seconds.
 PREPARING = timedelta(minutes=2)
 MOST_CHANGES = 100
+# The length of a mark, in hex digits, and of the longest token that there can be.
+MARK = 6
+LONGEST_TOKEN = 40 + 2 * (MOST_CHANGES + 1) * MARK
 NEXT_SHOWN = 3
 Status = Deviation.Status
 MOVING = [Status.UPLOADING, Status.PUBLISHING]
@@ -44,23 +48,25 @@ MOVING = [Status.UPLOADING, Status.PUBLISHING]
 class Token:
     at: datetime
     digest: str
+    marks: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return f"{int(self.at.timestamp() * 1_000_000):x}.{self.digest}"
+        return f"{int(self.at.timestamp() * 1_000_000):x}.{self.digest}.{''.join(sorted(self.marks))}"
 
     @classmethod
     def read(cls, text: str) -> Self | None:
         """What ``str`` has written; None for anything else."""
-        at, _dot, digest = text.partition(".")
         try:
-            return cls(datetime.fromtimestamp(int(at, 16) / 1_000_000, UTC), digest)
+            at, digest, marks = text[:LONGEST_TOKEN].split(".")
+            moment = datetime.fromtimestamp(int(at, 16) / 1_000_000, UTC)
         except (ValueError, OverflowError, OSError):
             return None
+        return cls(moment, digest, frozenset(marks[i : i + MARK] for i in range(0, len(marks), MARK)))
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The works that were changed lately, as they are now, and how often to ask for more."""
+    """The works that were changed since, as they are now, and how often to ask for more."""
 
     token: Token
     works: list[dict[str, Any]]
@@ -116,20 +122,27 @@ def _watching(users: Any, since: datetime) -> Any:
 
 
 def _read(user: Any, seen: Token | None) -> Changes:
-    works = [*user.changed, *user.trashed]
     now = clock.now()
-    held = [account for account in user.accounts if account["not_before"]]
+    waits = [account["not_before"] for account in user.accounts if account["not_before"]]
     facts = (
-        sorted((work["id"], work["at"], str(work["trashed_at"])) for work in works),
         [sorted(account.items(), key=str) for account in user.accounts],
-        [datetime.fromisoformat(account["not_before"]) > now for account in held],
+        [datetime.fromisoformat(wait) > now for wait in waits],
         user.is_moving,
     )
-    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    digest, works = (
+        _hashed(facts),
+        {_hashed(sorted(work.items()))[:MARK]: work for work in [*user.changed, *user.trashed]},
+    )
+    known = seen.marks if seen else frozenset()
+    news = [work for mark, work in works.items() if mark not in known]
     seconds = FAST if user.is_moving else SLOW
-    if seen is not None and digest == seen.digest:
+    if seen is not None and not news and digest == seen.digest:
         return Changes(seen, [], seconds)
-    return Changes(Token(now, digest), works, seconds)
+    return Changes(Token(now, digest, frozenset(works)), news, seconds)
+
+
+def _hashed(facts: Any) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 # --- the strip -------------------------------------------------------------------------------------------------------

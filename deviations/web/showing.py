@@ -103,7 +103,7 @@ class Card:
     picture: Picture | None
     file_count: int
     is_being_prepared: bool
-    version: int
+    is_trashed: bool
 
     @property
     def word(self) -> str:
@@ -123,7 +123,7 @@ class Card:
             picture=picture,
             file_count=getattr(work, "file_count", 0),
             is_being_prepared=getattr(work, "is_being_prepared", False),
-            version=work.version,
+            is_trashed=work.trashed_at is not None,
         )
 
 

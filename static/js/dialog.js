@@ -1,6 +1,6 @@
 // Server-made questions land in #dialog and are opened here. The browser returns the focus, and Escape closes.
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.target.id !== "dialog") return;
+  if (detail.target?.id !== "dialog") return;
   const dialog = detail.target.querySelector("dialog");
   if (dialog && !dialog.open) dialog.showModal();
 });

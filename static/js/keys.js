@@ -13,7 +13,7 @@ function move(step) {
   cursor()?.removeAttribute("data-cursor");
   if (!next) return;
   next.setAttribute("data-cursor", "");
-  next.querySelector("a, button, input")?.focus({ preventScroll: true });
+  (next.querySelector("a") ?? next.querySelector("button, input"))?.focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
 

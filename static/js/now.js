@@ -32,12 +32,15 @@ document.addEventListener("htmx:afterSettle", event => {
   tick();
 });
 
-// What you type is never taken away by news: a panel in which something was changed and not yet sent stays as it is.
+// News never takes away what you type, nor what waits for an answer of its own: a panel in which something was changed
+// and not yet sent stays as it is until you leave it, and an action brings the news with its answer.
 document.addEventListener("htmx:beforeSwap", event => {
-  const panel = event.detail.target;
-  if (!event.detail.requestConfig.triggeringEvent?.type.startsWith("work:")) return;
-  const field = panel?.contains(document.activeElement) ? document.activeElement : null;
-  if (field?.matches("input, textarea, select") && field.value !== field.defaultValue) event.detail.shouldSwap = false;
+  const { target: panel, requestConfig } = event.detail;
+  if (panel.id !== "state-box" || requestConfig.verb !== "get") return;
+  const field = panel.contains(document.activeElement) ? document.activeElement : null;
+  const isTyping = field?.matches("input, textarea, select") && field.value !== field.defaultValue;
+  if (isTyping) field.addEventListener("blur", () => window.htmx.trigger(panel, "stale"), { once: true });
+  if (isTyping || document.querySelector("main form.htmx-request")) event.detail.shouldSwap = false;
 });
 
 document.addEventListener("works:changed", ({ detail }) => {

@@ -13,7 +13,7 @@ from accounts.models import DeviantArtAccount
 from accounts.services.workspaces import workspace_for
 from deviantart.rules import CONTENT_TYPES
 from deviations.errors import DeviationError
-from deviations.models import Upload
+from deviations.models import Deviation, Upload
 from deviations.services.drafting import create_draft
 from deviations.web import filters
 from deviations.web.forms import UploadForm, WhenForm, sentences
@@ -84,11 +84,15 @@ def filter_tabs(request: SignedInRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def card(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    return _card(request, pk)
+    """The card as it is now; nothing for one that has gone into the trash since, or has come out of it."""
+    work = find_work(request, pk)
+    if (request.GET.get("in") == "trash") != (work.trashed_at is not None):
+        return HttpResponse()
+    return _card(request, work)
 
 
-def _card(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    shown = Card.of(find_work(request, pk), zone=request.user.zone, now=clock.now())
+def _card(request: SignedInRequest, work: Deviation) -> HttpResponse:
+    shown = Card.of(work, zone=request.user.zone, now=clock.now())
     return render(request, "deviations/_card.html", {"card": shown})
 
 
@@ -107,4 +111,4 @@ def new(request: SignedInRequest) -> HttpResponse:
         work = create_draft(workspace, user=user, upload_ids=[form.cleaned_data["upload"]], title=title)
     except DeviationError as error:
         return HttpResponse(str(error), status=error.status, content_type="text/plain")
-    return touched(_card(request, work.pk))
+    return touched(_card(request, find_work(request, work.pk)))
