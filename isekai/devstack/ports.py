@@ -28,7 +28,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def is_free_for_server(port: int) -> bool:
+def is_free_with_grpc(port: int) -> bool:
     return is_free(port) and is_free(port + GRPC_OFFSET)
 
 
@@ -44,7 +44,7 @@ def free_ports(count: int, *, besides: Collection[int] = ()) -> list[int]:
             return found
         port = FIRST + secrets.randbelow(LAST - FIRST)
         nearby = {port - GRPC_OFFSET, port, port + GRPC_OFFSET}
-        if nearby.isdisjoint(found) and nearby.isdisjoint(besides) and is_free_for_server(port):
+        if nearby.isdisjoint(found) and nearby.isdisjoint(besides) and is_free_with_grpc(port):
             found.append(port)
     raise DevstackError(f"No {count} free ports between {FIRST} and {LAST} on {HOST}.")
 
@@ -61,13 +61,14 @@ class RememberedPorts:
             kept = json.loads(path.read_text(encoding="utf-8"))
             self._ports |= {name: port for name, port in kept.items() if isinstance(port, int)}
 
-    def take(self, name: str, *, silent: bool = False) -> int:
+    def take(self, name: str, *, silent: bool = False, with_grpc: bool = False) -> int:
         """The port of ``name``: the same as ever, or another one, said aloud and remembered, when that is taken.
 
-        ``silent`` is for ports that nobody but the parts of one server uses.
+        ``silent`` is for ports that nobody but the parts of one server uses; ``with_grpc`` for those that need the port
+        at the offset above them as well.
         """
         port = self._ports.get(name)
-        if port is None or not is_free_for_server(port):
+        if port is None or not (is_free_with_grpc(port) if with_grpc else is_free(port)):
             others = {taken for other, taken in self._ports.items() if other != name}
             [another] = free_ports(1, besides=others)
             if port is not None and not silent:

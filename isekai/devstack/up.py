@@ -169,7 +169,9 @@ class Stack:
                 self._place("s3"),
                 access_key=self.secrets.s3_access_key,
                 secret_key=self.secrets.s3_secret_key,
-                inner_ports=[self.ports.take(f"s3 {name}", silent=True) for name in SeaweedFS.INNER_PORTS],
+                inner_ports=[
+                    self.ports.take(f"s3 {name}", silent=True, with_grpc=True) for name in SeaweedFS.INNER_PORTS
+                ],
                 origins=sorted(pages),
             )
             self.servers.append(storage)
@@ -177,7 +179,8 @@ class Stack:
         return variables
 
     def _place(self, name: str) -> Place:
-        return Place(self.folder / name, self.ports.take(name), self.log, durable=True, held=(self.held,))
+        port = self.ports.take(name, with_grpc=name == SeaweedFS.name)
+        return Place(self.folder / name, port, self.log, durable=True, held=(self.held,))
 
     def start_servers(self) -> None:
         """All at once; raises DevstackError when one of them does not come up."""

@@ -32,8 +32,8 @@ def test_help_names_every_command(arguments, capsys):
         (["up", "--fast"], "./dev up takes no arguments"),
         (["lint", "isekai"], "./dev lint takes no arguments"),
         (["servers", "--write"], "./dev servers takes nothing, or --write FILE."),
-        (["bench"], "Known names: storage"),
-        (["bench", "storage", "--xml"], "Known names: storage"),
+        (["bench"], "Known names: "),
+        (["bench", "storage", "--xml"], "Known names: "),
     ],
 )
 def test_what_cannot_be_understood_is_said(arguments, words, capsys):

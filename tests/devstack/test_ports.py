@@ -32,6 +32,16 @@ def test_a_taken_port_is_named_and_another_one_is_kept_from_then_on(tmp_path, sa
     assert RememberedPorts(tmp_path / "ports.json", {"web": wanted}, said.append).take("web") == another
 
 
+def test_only_who_needs_the_second_port_moves_when_that_is_taken(tmp_path, said):
+    [wanted] = free_ports(1)
+    ports = RememberedPorts(tmp_path / "ports.json", {"web": wanted, "s3": wanted}, said.append)
+    with socket.socket() as somebody:
+        somebody.bind((HOST, wanted + GRPC_OFFSET))
+        somebody.listen()
+        assert ports.take("web") == wanted
+        assert ports.take("s3", with_grpc=True) != wanted
+
+
 def test_two_parts_never_get_the_same_port(tmp_path, said):
     ports = RememberedPorts(tmp_path / "ports.json", {}, said.append)
     taken = {ports.take(f"part {number}") for number in range(20)}
