@@ -163,10 +163,11 @@ def _log_uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
         log_uncaught(uncaught.exc_type, uncaught.exc_value, uncaught.exc_traceback)
 
 
-def configure(*, level: str, as_json: bool, secrets: Iterable[str] = ()) -> None:
+def configure(*, level: str, as_json: bool, secrets: Iterable[str] = (), for_good: bool = False) -> None:
     """Send our events and those of the libraries through the same processors to standard error.
 
-    ``secrets`` are values that no line may show, whatever stands around them.
+    ``secrets`` are values that no line may show, whatever stands around them. ``for_good``: each logger keeps what it
+    finds at its first line, which is faster, and blind to any later configuration (a test that captures lines).
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -203,7 +204,7 @@ def configure(*, level: str, as_json: bool, secrets: Iterable[str] = ()) -> None
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     formatter: dict[str, Any] = {
         "()": structlog.stdlib.ProcessorFormatter,

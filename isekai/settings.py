@@ -338,6 +338,7 @@ LOGGING_CONFIG = None
 logging.configure(
     level=LOG_LEVEL,
     as_json=env.boolean("LOG_JSON", PRODUCTION),
+    for_good=PRODUCTION,
     secrets=[
         SECRET_KEY,
         *(key.hex() for key in ENCRYPTION_KEYS),
