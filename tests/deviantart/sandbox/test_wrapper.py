@@ -1,6 +1,12 @@
-"""Somebody else's client of DeviantArt agrees with the sandbox: the wrapper `deviantart` of PyPI."""
+"""Somebody else's client of DeviantArt agrees with the sandbox: the wrapper `deviantart` of PyPI.
+
+Its package has the name of ours, so it lives in an environment of its own, made from the lock by the uv with which
+`./dev` made that of the project.
+"""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +19,9 @@ import requests
 
 from tests.sandbox_process import SandboxProcess
 
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("wrapper.py")
+ENVIRONMENT = ROOT / ".tools" / "wrapper"
 # From before PKCE, and with its tokens in the query: an application of OAuth 2.0.
 APP = {
     "client_id": "2000",
@@ -37,9 +45,21 @@ def artist_sandbox() -> Iterator[SandboxProcess]:
         yield sandbox
 
 
-def wrapper(sandbox: SandboxProcess, step: str, **given: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def python() -> Path:
+    """An interpreter that has the wrapper. Only the first run on a machine installs anything."""
+    uv = shutil.which("uv") or shutil.which("uv", path=f"{ROOT}/.tools/bin:{ROOT}/.tools/uv/bin")
+    assert uv is not None, "uv, with which ./dev installs everything, is neither on the PATH nor in .tools."
+    command = [uv, "sync", "--locked", "--quiet", "--only-group", "wrapper", "--python", sys.executable]
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return ENVIRONMENT / "bin" / "python"
+
+
+def wrapper(python: Path, sandbox: SandboxProcess, step: str, **given: str) -> dict[str, Any]:
     # -I: neither this folder nor PYTHONPATH is searched, so that `deviantart` is the wrapper's.
-    command = [sys.executable, "-I", "-W", "ignore", str(SCRIPT)]
+    command = [str(python), "-I", "-W", "ignore", str(SCRIPT)]
     given = {**APP, **given, "base_url": sandbox.base_url, "step": step}
     run = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -47,15 +67,15 @@ def wrapper(sandbox: SandboxProcess, step: str, **given: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def seen(artist_sandbox: SandboxProcess) -> dict[str, Any]:
-    auth_uri = wrapper(artist_sandbox, "authorize")["auth_uri"]
+def seen(python: Path, artist_sandbox: SandboxProcess) -> dict[str, Any]:
+    auth_uri = wrapper(python, artist_sandbox, "authorize")["auth_uri"]
     answer = requests.get(auth_uri, allow_redirects=False, timeout=20)
     (code,) = parse_qs(urlsplit(answer.headers["Location"]).query)["code"]
-    return wrapper(artist_sandbox, "look around", code=code, username="anna")
+    return wrapper(python, artist_sandbox, "look around", code=code, username="anna")
 
 
 def test_it_is_not_our_own_package(seen: dict[str, Any]) -> None:
-    assert "site-packages" in seen["package"]
+    assert Path(seen["package"]).is_relative_to(ENVIRONMENT)
 
 
 def test_it_gets_and_renews_its_tokens(seen: dict[str, Any]) -> None:
@@ -100,5 +120,5 @@ def test_it_takes_errors_for_errors(seen: dict[str, Any]) -> None:
     assert "400" in seen["no_content"]
 
 
-def test_as_it_was_published_it_gets_the_block_page_of_today(artist_sandbox: SandboxProcess) -> None:
-    assert "403" in wrapper(artist_sandbox, "old")["failure"]
+def test_as_it_was_published_it_gets_the_block_page_of_today(python: Path, artist_sandbox: SandboxProcess) -> None:
+    assert "403" in wrapper(python, artist_sandbox, "old")["failure"]
