@@ -91,6 +91,7 @@ class Detail:
     reasons_against: list[str] | None
     is_free: bool
     is_locked: bool
+    can_look_again: bool
     status: str
 
     @property
@@ -153,6 +154,7 @@ class Detail:
             reasons_against=[text for found in reasons_against(work).values() for text in found] if asks else None,
             is_free=is_free,
             is_locked=is_locked(work),
+            can_look_again=work.status == Status.NEEDS_DECISION and work.reason_code == "unconfirmed",
             status=work.status,
         )
 

@@ -158,13 +158,13 @@ def publish(request: SignedInRequest, pk: UUID) -> HttpResponse:
         if request.htmx:
             return render(request, "deviations/_confirm_publish.html", context)
         return page(request, "deviations/confirm_publish.html", context)
-    return _act(request, found, publish_now, _("It goes out now."))
+    return act(request, found, publish_now, _("It goes out now."))
 
 
 @login_required
 @require_POST
 def retry(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    return _act(request, find_work(request, pk), retry_deviation, _("We try again now."))
+    return act(request, find_work(request, pk), retry_deviation, _("We try again now."))
 
 
 # --- trash -----------------------------------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ def trash(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def restore(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    return _act(request, find_work(request, pk), restore_deviation, _("Restored."))
+    return act(request, find_work(request, pk), restore_deviation, _("Restored."))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def take_file_out(request: SignedInRequest, pk: UUID, file_id: UUID) -> HttpResp
     def out(found: Deviation, **who: Any) -> Deviation:
         return remove_file(found, file_id=file_id, **who)
 
-    return _act(request, find_work(request, pk), out, _("The file was taken out."))
+    return act(request, find_work(request, pk), out, _("The file was taken out."))
 
 
 @login_required
@@ -231,7 +231,7 @@ def move_file(request: SignedInRequest, pk: UUID, file_id: UUID) -> HttpResponse
     def move(found: Deviation, **who: Any) -> Deviation:
         return move_files(found, file_ids=order, **who)
 
-    return _act(request, found, move, "")
+    return act(request, found, move, "")
 
 
 # --- how an action is answered ---------------------------------------------------------------------------------------
@@ -249,7 +249,8 @@ def _only(result: BulkResult) -> Deviation:
     return item.deviation
 
 
-def _act(request: SignedInRequest, found: Deviation, action: Callable[..., Deviation], text: str) -> HttpResponse:
+def act(request: SignedInRequest, found: Deviation, action: Callable[..., Deviation], text: str) -> HttpResponse:
+    """Do ``action`` to the work, and answer with what it changed on the page, or with why it was not done."""
     try:
         changed = action(found, user=request.user)
     except DeviationError as error:
