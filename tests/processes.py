@@ -17,6 +17,7 @@ from django.db import connection
 from django.test.utils import override_settings
 
 from isekai.devstack import processes
+from isekai.devstack.children import die_with_parent
 from tests.sandbox_process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +118,8 @@ class Processes:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A pytest that is killed leaves no publisher behind; the call makes no lock and no memory of Python's.
+            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509
         )
         self.running.append((name, process))
         if name == "web":
