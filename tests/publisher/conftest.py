@@ -1,4 +1,3 @@
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -6,12 +5,12 @@ import pytest
 from django.conf import settings
 
 from accounts.services.tokens import Token
-from deviations import storage
-from deviations.models import Deviation, DeviationFile, FileVariant
+from deviations.models import Deviation
 from publisher.models import Worker
 from publisher.services import heartbeat, job, recognising
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
+from tests.publisher.works import put
 
 
 @pytest.fixture
@@ -59,12 +58,3 @@ def make_due(transactional_db: None) -> Callable[..., Deviation]:
         return deviation
 
     return make
-
-
-def put(file: DeviationFile, body: bytes) -> None:
-    """Store ``body`` as the original and the publish variant of ``file``."""
-    key = storage.original_key(file.deviation.workspace_id, file.pk)
-    storage.put(key, body, content_type="image/png", workspace_id=file.deviation.workspace_id)
-    digest = hashlib.sha256(body).hexdigest()
-    DeviationFile.objects.filter(pk=file.pk).update(storage_key=key, sha256=digest, size=len(body))
-    FileVariant.objects.filter(file=file).update(storage_key=key, sha256=digest, size=len(body))

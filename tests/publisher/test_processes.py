@@ -8,16 +8,11 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from accounts.models import DeviantArtAccount
-from deviations.media.perceptual import perceptual_hash
-from deviations.models import Deviation, DeviationFile, FileVariant
-from isekai import clock
+from deviations.models import Deviation, FileVariant
 from publisher.models import Attempt, Publication, Worker
-from tests import pictures
 from tests.connecting import connected_account
-from tests.factories import DeviationFactory, DeviationFileFactory, PublishVariantFactory
 from tests.processes import Processes, wait_until
-from tests.publisher.conftest import put
+from tests.publisher.works import make_works
 from tests.sandbox_process import SandboxProcess
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -54,25 +49,6 @@ def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processe
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-
-
-def make_works(account: DeviantArtAccount, count: int, *, title: str, seed: int, seconds_ahead: float = 0) -> None:
-    """So many works of one account, all with the same title and each with its own picture, due at the same moment."""
-    due = clock.now() + timedelta(seconds=seconds_ahead)
-    for number in range(count):
-        body = pictures.png(seed * 100 + number)
-        work = DeviationFactory(
-            workspace=account.workspace,
-            account=account,
-            title=title,
-            status=Deviation.Status.SCHEDULED,
-            scheduled_at=due,
-            publish_at=due,
-            scheduled_zone="UTC",
-        )
-        file: DeviationFile = DeviationFileFactory(deviation=work)
-        PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
-        put(file, body)
 
 
 def all_published() -> bool:
@@ -143,7 +119,7 @@ def test_a_work_leaves_at_its_second_and_never_early(system: Processes, sandbox:
     account = connected_account(sandbox, "ash")
     system.start("publisher")
     wait_until(lambda: "publisher_started" in system.log(), seconds=30, what=system.log)
-    make_works(account, 1, title="On time", seed=1, seconds_ahead=3)
+    make_works(account, 1, title="On time", seed=1, ahead=timedelta(seconds=3))
     wait_until(all_published, seconds=30, what=lambda: statuses() + system.log())
     work = Deviation.objects.get()
     attempt = Attempt.objects.get(step="publish")
