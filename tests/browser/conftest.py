@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
 from accounts.models import DeviantArtAccount, User, Workspace
 from deviations import storage
@@ -30,6 +30,10 @@ from tests.factories import (
 
 # Playwright's loop runs in the thread of the tests, which ask the database all the same, one after another.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+# What is waited for comes much sooner; this is for machines that do other things as well.
+PATIENCE = 20_000
+expect.set_options(timeout=PATIENCE)
 
 WATCH = """
 document.addEventListener("securitypolicyviolation", event =>
@@ -80,7 +84,7 @@ def meant(problems: list[str]) -> Callable[[str], None]:
 @pytest.fixture
 def page(context: BrowserContext, problems: list[str]) -> Page:
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE)
     return page
 
 

@@ -413,6 +413,8 @@ def test_a_time_that_comes_twice_brings_a_choice(htmx, account, make_work, sent,
     assert response.status_code == 422
     page = read(response)
     assert [found["value"] for found in page.all("input", name="fold")] == ["0", "1"]
+    assert page.all("input", name="day", value=when["day"])
+    assert page.all("input", name="time", value="02:30")
     assert "First, CEST" in page.words
     assert "Second, CET" in page.words
     assert htmx.post(url("schedule", work), {**when, "fold": "1"}).status_code == 200
