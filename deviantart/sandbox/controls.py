@@ -1,5 +1,6 @@
 """What tests, benchmarks and the curious use to look into the sandbox and to tell it how to behave."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class Controls:
         except ControlError as error:
             problem = {"error": str(error), "field": error.field, "accepted": error.accepted}
             return json_response(problem, error.status, indent=2)
+        # Connections that the control has reset end in the next turn of the loop; nobody shall hear of it before.
+        await asyncio.sleep(0)
         return json_response(result, 201 if control.created else 200, indent=2 if path == "/_sandbox/" else None)
 
     def _find(self, method: str, path: str) -> _Control:
