@@ -96,14 +96,14 @@ def bounds_for(call: Call, timeouts: Timeouts) -> Bounds:
     match call:
         case Call.SUBMIT:
             whole = timeouts.submit_seconds
-        case Call.PUBLISH:
+        case Call.PUBLISH | Call.EDIT:
             whole = timeouts.publish_seconds
-        case Call.READ:
-            whole = timeouts.read_seconds
         case Call.EXCHANGE | Call.REFRESH | Call.REVOKE:
             whole = timeouts.token_seconds
+        case _:
+            whole = timeouts.read_seconds
     # Who waits for a work to be taken or published waits to the end: a late answer is worth more than an unknown one.
-    silence = whole if call in {Call.SUBMIT, Call.PUBLISH} else timeouts.stall_seconds
+    silence = whole if call in {Call.SUBMIT, Call.PUBLISH, Call.EDIT} else timeouts.stall_seconds
     return Bounds(connect=timeouts.connect_seconds, write=timeouts.stall_seconds, read=silence, call=whole)
 
 

@@ -51,7 +51,13 @@ class Call(StrEnum):
 
     SUBMIT = "submit"
     PUBLISH = "publish"
+    EDIT = "edit"
+    ARRANGE = "arrange"  # folders, and what is in them
     READ = "read"
+    DEVIATION = "deviation"  # a read of one work
+    DOWNLOAD = "download"
+    PROFILE = "profile"
+    MORE_LIKE_THIS = "more_like_this"
     EXCHANGE = "exchange"  # an authorisation code for tokens
     REFRESH = "refresh"
     REVOKE = "revoke"
@@ -192,6 +198,38 @@ class Rejected(DeviantArtError):
     category = Category.VALIDATION_ERROR
     outcome = Outcome.NO
     explanation = _("DeviantArt refused it.")
+
+
+class NotFound(Rejected):
+    """There is no such work, person or file (any more)."""
+
+    code = "deviantart_not_found"
+    status = 404
+    explanation = _("It is not to be found at DeviantArt.")
+
+
+class NotOwned(Rejected):
+    """The work is somebody else's."""
+
+    code = "deviantart_not_owned"
+    status = 403
+    explanation = _("The work belongs to another account.")
+
+
+class NotDownloadable(Rejected):
+    """The artist does not give the file away, or the free downloads of the one who asks are used up."""
+
+    code = "deviantart_not_downloadable"
+    status = 403
+    explanation = _("The file cannot be downloaded.")
+
+
+class AccountGone(Rejected):
+    """The account that was asked about is suspended or inactive."""
+
+    code = "deviantart_account_gone"
+    status = 404
+    explanation = _("That account is not active at DeviantArt.")
 
 
 class CodeRefused(Rejected):
@@ -380,14 +418,31 @@ def _classify_envelope(
     if call is Call.PUBLISH and code == 6:
         return PublicationFailed(**words)
     # A failed validation of a field may carry code 0 or 1 as well (section 4), and then says which field.
-    if call is Call.PUBLISH and code in {0, 1} and not words["details"]:
-        return PolicyNotAccepted(**words)
+    if not words["details"] and (call, code) in _CODES:
+        return _CODES[call, code](**words)
     if 200 <= status < 300 or status in {400, 413, 415, 422}:
         return Rejected(**words)
     return Unexpected(outcome=Outcome.NO if 400 <= status < 500 else Outcome.UNKNOWN, **words)
 
 
 _PUBLISH_CODES: dict[int | None, type[DeviantArtError]] = {7: ItemNotFound, 9: AlreadyPublished}
+# What the numbers mean at which call (sections 7, 9 and 10). Those of a submit, and all others, only say that it was
+# refused, as does code 0 of the metadata: too many works at once.
+_CODES: dict[tuple[Call, int | None], type[DeviantArtError]] = {
+    (Call.PUBLISH, 0): PolicyNotAccepted,
+    (Call.PUBLISH, 1): PolicyNotAccepted,
+    (Call.EDIT, 0): NotFound,
+    (Call.EDIT, 1): NotOwned,
+    (Call.DEVIATION, 0): NotFound,
+    (Call.DEVIATION, 1): NotOwned,
+    (Call.DOWNLOAD, 1): NotFound,
+    (Call.DOWNLOAD, 2): NotDownloadable,
+    (Call.DOWNLOAD, 3): NotFound,
+    (Call.PROFILE, 0): AccountGone,
+    (Call.PROFILE, 1): AccountGone,
+    (Call.PROFILE, 2): NotFound,
+    (Call.MORE_LIKE_THIS, 0): NotFound,
+}
 
 
 def _classify_token_error(call: Call, words: dict[str, Any]) -> DeviantArtError:

@@ -57,6 +57,15 @@ class Deviation:
     preview: Picture | None = None
     content: Picture | None = None
     thumbnails: tuple[Picture, ...] = ()
+    is_published: bool | None = None
+    """False for what is visible and cannot be opened (section 7); None when it was not said."""
+    is_downloadable: bool = False
+    allows_comments: bool = True
+    is_locked: bool = False
+    """It belongs to a tier that the one who asks has no access to."""
+    favourites: int | None = None
+    comments: int | None = None
+    excerpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +96,74 @@ class Metadata:
     created_at: datetime | None = None
     submitted_with: str | None = None
     submitted_with_url: str | None = None
+    author: User | None = None
+    license: str = ""
+    allows_comments: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What somebody says of themselves; counts are None when DeviantArt did not give them."""
+
+    user: User
+    url: str | None = None
+    is_watching: bool = False
+    is_artist: bool = False
+    level: str = ""
+    specialty: str = ""
+    real_name: str = ""
+    tagline: str = ""
+    country: str = ""
+    website: str | None = None
+    bio: str = ""
+    cover_url: str | None = None
+    deviations: int | None = None
+    favourites: int | None = None
+    comments: int | None = None
+    pageviews: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Where the file of a work lies, for a while; ``size`` in bytes."""
+
+    url: str
+    filename: str = ""
+    width: int | None = None
+    height: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic by the name that is shown and the one that is asked for, with a few of its works."""
+
+    name: str
+    canonical_name: str
+    examples: tuple[Deviation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MoreLikeThis:
+    seed: str
+    author: User | None = None
+    of_artist: tuple[Deviation, ...] = ()
+    of_others: tuple[Deviation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list; ``next_offset`` is None at its end. A page may be short although more follow."""
+    """One page of a list, which goes on at an offset or at a cursor, or ends. It may be short although more follow."""
 
     results: tuple[T, ...]
     next_offset: int | None = None
     date: datetime | None = None
+    next_cursor: str | None = None
+    name: str = ""
 
     @property
     def has_more(self) -> bool:
-        return self.next_offset is not None
+        return self.next_offset is not None or self.next_cursor is not None
 
 
 class UnreadablePayload(ValueError):
@@ -138,17 +202,23 @@ def deviation(payload: Mapping[str, Any]) -> Deviation:
         preview=optional(payload.get("preview"), picture),
         content=optional(payload.get("content"), picture),
         thumbnails=many(payload.get("thumbs"), picture),
+        is_published=flag(payload.get("is_published")),
+        is_downloadable=payload.get("is_downloadable") is True,
+        allows_comments=payload.get("allows_comments") is not False,
+        is_locked=payload.get("tier_access") in {"locked", "locked-subscribed"},
+        favourites=count(mapping(payload.get("stats")).get("favourites")),
+        comments=count(mapping(payload.get("stats")).get("comments")),
+        excerpt=text(payload.get("excerpt")),
     )
 
 
 def folder(payload: Mapping[str, Any]) -> Folder:
-    size = payload.get("size")
     return Folder(
         folder_id=required(payload, "folderid"),
         name=text(payload.get("name")),
         parent_id=text(payload.get("parent")) or None,
         description=text(payload.get("description")),
-        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
+        size=count(payload.get("size")),
         is_premium=bool(payload.get("premium_folder_data")),
         thumbnail=optional(payload.get("thumb"), lambda thumb: deviation(thumb).preview or _first_thumbnail(thumb)),
         subfolders=many(payload.get("subfolders"), folder),
@@ -176,6 +246,9 @@ def metadata(payload: Mapping[str, Any]) -> Metadata:
         created_at=moment(submission.get("creation_time")),
         submitted_with=text(application.get("app")) or None,
         submitted_with_url=link(application.get("url")),
+        author=optional(payload.get("author"), user),
+        license=text(payload.get("license")),
+        allows_comments=payload.get("allows_comments") is not False,
     )
 
 
@@ -185,6 +258,70 @@ def metadata_list(payload: Mapping[str, Any]) -> tuple[Metadata, ...]:
     return many(payload["metadata"], metadata)
 
 
+def profile(payload: Mapping[str, Any]) -> Profile:
+    stats = mapping(payload.get("stats"))
+    return Profile(
+        user=user(mapping(payload.get("user"))),
+        url=link(payload.get("profile_url")),
+        is_watching=payload.get("is_watching") is True,
+        is_artist=payload.get("user_is_artist") is True,
+        level=text(payload.get("artist_level")),
+        specialty=text(payload.get("artist_specialty")),
+        real_name=text(payload.get("real_name")),
+        tagline=text(payload.get("tagline")),
+        country=text(payload.get("country")),
+        website=link(payload.get("website")),
+        bio=text(payload.get("bio")),
+        cover_url=link(payload.get("cover_photo")),
+        deviations=count(stats.get("user_deviations")),
+        favourites=count(stats.get("user_favourites")),
+        comments=count(stats.get("user_comments")),
+        pageviews=count(stats.get("profile_pageviews")),
+    )
+
+
+def download(payload: Mapping[str, Any]) -> Download:
+    url = link(payload.get("src"))
+    if url is None:
+        raise UnreadablePayload("src")
+    return Download(
+        url,
+        filename=text(payload.get("filename")),
+        width=identifier(payload.get("width")),
+        height=identifier(payload.get("height")),
+        size=count(payload.get("filesize")),
+    )
+
+
+def topic(payload: Mapping[str, Any]) -> Topic:
+    """A topic; its works come as ``example_deviations`` or as ``deviations``, depending on the list."""
+    return Topic(
+        name=text(payload.get("name")) or required(payload, "canonical_name"),
+        canonical_name=required(payload, "canonical_name"),
+        examples=many(payload.get("example_deviations") or payload.get("deviations"), deviation),
+    )
+
+
+def more_like_this(payload: Mapping[str, Any]) -> MoreLikeThis:
+    return MoreLikeThis(
+        seed=required(payload, "seed"),
+        author=optional(payload.get("author"), user),
+        of_artist=many(payload.get("more_from_artist"), deviation),
+        of_others=many(payload.get("more_from_da"), deviation),
+    )
+
+
+def tag_names(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    found = results(payload, lambda each: required(each, "tag_name"))
+    return tuple(dict.fromkeys(found))
+
+
+def success(payload: Mapping[str, Any], _date: datetime | None) -> None:
+    """The answer of a simple change. Raises UnreadablePayload unless it says that it was done."""
+    if payload.get("success") is not True and payload.get("status") != "success":
+        raise UnreadablePayload("success")
+
+
 def picture(payload: Mapping[str, Any]) -> Picture:
     url = link(payload.get("src"))
     if url is None:
@@ -192,17 +329,25 @@ def picture(payload: Mapping[str, Any]) -> Picture:
     return Picture(url, identifier(payload.get("width")), identifier(payload.get("height")))
 
 
-def page(payload: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], date: datetime | None) -> Page[T]:
-    """A page of results. Raises UnreadablePayload without a list, or when more follows and nobody says where."""
-    results = payload.get("results")
-    if not isinstance(results, list):
+def results(payload: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:
+    """The entries of a list without pages. Raises UnreadablePayload without a list."""
+    if not isinstance(payload.get("results"), list):
         raise UnreadablePayload("results")
-    next_offset = None
+    return many(payload["results"], read)
+
+
+def page(payload: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], date: datetime | None) -> Page[T]:
+    """A page of results, and where the next one begins: at ``next_cursor`` or ``cursor``, else at ``next_offset``.
+
+    Raises UnreadablePayload without a list, or when more follows and nobody says where.
+    """
+    next_offset = next_cursor = None
     if payload.get("has_more") is True:
-        next_offset = identifier(payload.get("next_offset"))
-        if next_offset is None:
+        next_cursor = text(payload.get("next_cursor")) or text(payload.get("cursor")) or None
+        next_offset = None if next_cursor else identifier(payload.get("next_offset"))
+        if next_cursor is None and next_offset is None:
             raise UnreadablePayload("next_offset")
-    return Page(many(results, read), next_offset, date)
+    return Page(results(payload, read), next_offset, date, next_cursor, text(payload.get("name")))
 
 
 def moment(value: Any) -> datetime | None:
@@ -225,6 +370,15 @@ def identifier(value: Any) -> int | None:
     if isinstance(value, str) and re.fullmatch(r"\d{1,19}", value, re.ASCII):
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def count(value: Any) -> int | None:
+    """A whole number from 0, None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def link(value: Any) -> str | None:

@@ -49,7 +49,7 @@ def html(
 
 
 NO, YES, UNKNOWN = Outcome.NO, Outcome.YES, Outcome.UNKNOWN
-SUBMIT, PUBLISH, READ, EXCHANGE, REFRESH, REVOKE = Call
+SUBMIT, PUBLISH, EDIT, ARRANGE, READ, DEVIATION, DOWNLOAD, PROFILE, MORE, EXCHANGE, REFRESH, REVOKE = Call
 EXPIRED = "Expired oAuth2 user token. The client should request a new one with an access code or a refresh token."
 SCOPE = "The requested resource requires a higher scope than the user has allowed the client to access, client needs to re-authorize."  # noqa: E501
 
@@ -147,6 +147,11 @@ RECORDED = [
              errors.ServerFailed, Category.SERVER_ERROR, UNKNOWN),
     Recorded("6 late threshold under 200", SUBMIT, 200, " " + envelope("user_api_threshold"),
              errors.RateLimited, Category.RATE_LIMIT, NO),
+    *(
+        Recorded(f"6 overwriting an item that is gone, as of old: {error}", SUBMIT, 400, envelope(error),
+                 errors.Rejected, Category.VALIDATION_ERROR, NO)
+        for error in ("internal_error_item", "internal_error_missing_folder", "internal_error_missing_metadata")
+    ),
     Recorded("6 the bug of 2025: spaces and nothing else", SUBMIT, 200, " " * 19,
              errors.BadAnswer, Category.SERVER_ERROR, UNKNOWN),
     Recorded("6 a success without an itemid", SUBMIT, 200, '{"status":"success"}',
@@ -181,6 +186,75 @@ RECORDED = [
              errors.Rejected, Category.VALIDATION_ERROR, NO),
     Recorded("7 half published: 500 and visible", PUBLISH, 500, envelope("server_error"),
              errors.ServerFailed, Category.SERVER_ERROR, UNKNOWN),
+    # --- 8, folders: simple mutations
+    Recorded("8 a change that was not made", ARRANGE, 200, '{"success":false,"error_description":"Could not move."}',
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("8 a change that was not made and says no more", ARRANGE, 200, '{"success":false}',
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("8 a change that does not say whether it was made", ARRANGE, 200, "{}",
+             errors.BadAnswer, Category.SERVER_ERROR, UNKNOWN),
+    Recorded("8 a folder without a name", ARRANGE, 400,
+             envelope(description="Request field validation failed.", error_details={"folder": "folder is required"}),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("8 a folder whose name is not accepted", ARRANGE, 400,
+             envelope(description="Request field validation failed.",
+                      error_details={"folder": "failed to validate folder"}),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("8 a number from a page's address in place of a folder id", PUBLISH, 400,
+             envelope(description="Request field validation failed.",
+                      error_details={"galleryids": "galleryids is not a valid UUID"}),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("8 removing the top folder", ARRANGE, 500, envelope("server_error", "Internal Server Error."),
+             errors.ServerFailed, Category.SERVER_ERROR, UNKNOWN),
+    Recorded("8 a gallery of nobody", READ, 400, envelope(description="User not found.", code=1),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    # --- 9, single deviations
+    Recorded("9 a work that does not exist", DEVIATION, 400, envelope(description="Deviation not found.", code=0),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    Recorded("9 a work of somebody else", DEVIATION, 400, envelope(description="Not owned.", code=1),
+             errors.NotOwned, Category.VALIDATION_ERROR, NO),
+    Recorded("9 an id that is no UUID", DEVIATION, 404, envelope(description="Api endpoint not found."),
+             errors.Unexpected, Category.UNKNOWN, NO),
+    Recorded("9 editing what is gone", EDIT, 400, envelope(description="Deviation not found.", code=0),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    Recorded("9 editing what is somebody else's", EDIT, 400, envelope(code=1),
+             errors.NotOwned, Category.VALIDATION_ERROR, NO),
+    Recorded("9 editing with a field that is refused, which has code 0 too", EDIT, 400,
+             envelope(description="Request field validation failed.", code=0,
+                      error_details={"mature_level": "mature_level must be value from enum list: strict, moderate"}),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("9 an edit that may have been made", EDIT, 500, envelope("server_error"),
+             errors.ServerFailed, Category.SERVER_ERROR, UNKNOWN),
+    Recorded("9 an edit that does not name what it changed", EDIT, 200, '{"status":"success"}',
+             errors.BadAnswer, Category.SERVER_ERROR, UNKNOWN),
+    Recorded("9 metadata of too many works", READ, 400,
+             envelope(description="Too many deviations requested.", code=0),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("9 a download of what does not exist", DOWNLOAD, 400, envelope(description="Deviation not found.", code=1),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    Recorded("9 a download that is not allowed", DOWNLOAD, 400,
+             envelope(description="Deviation not downloadable.", code=2),
+             errors.NotDownloadable, Category.VALIDATION_ERROR, NO),
+    Recorded("9 the free downloads are used up, which is no quota of the artist's", DOWNLOAD, 400,
+             envelope(description="Free download limit reached.", code=2),
+             errors.NotDownloadable, Category.VALIDATION_ERROR, NO),
+    Recorded("9 a download whose file is gone", DOWNLOAD, 400, envelope(description="File not found.", code=3),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    # --- 10, people and browsing
+    Recorded("10 a suspended account", PROFILE, 400, envelope(description="User is suspended.", code=0),
+             errors.AccountGone, Category.VALIDATION_ERROR, NO),
+    Recorded("10 an inactive account", PROFILE, 400, envelope(description="User is inactive.", code=1),
+             errors.AccountGone, Category.VALIDATION_ERROR, NO),
+    Recorded("10 nobody of that name", PROFILE, 400, envelope(description="User not found.", code=2),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    Recorded("10 more like nothing", MORE, 400, envelope(description="Invalid seed.", code=0),
+             errors.NotFound, Category.VALIDATION_ERROR, NO),
+    Recorded("10 a tag of two letters", READ, 400,
+             envelope(description="Request field validation failed.",
+                      error_details={"tag_name": "failed to validate tag_name"}),
+             errors.Rejected, Category.VALIDATION_ERROR, NO),
+    Recorded("12 an endpoint that is gone", READ, 404, envelope(description="Api endpoint not found."),
+             errors.Unexpected, Category.UNKNOWN, NO),
     # --- 14, lost answers that came
     Recorded("14 blank publish", PUBLISH, 200, "", errors.BadAnswer, Category.SERVER_ERROR, UNKNOWN),
     Recorded("14 truncated JSON", PUBLISH, 200, '{"status":"success","deviationid":"DAF4',
@@ -192,6 +266,8 @@ RECORDED = [
     Recorded("14 bytes that are no text", PUBLISH, 200, b"\xff\xfe\xfa\x00", errors.BadAnswer,
              Category.SERVER_ERROR, UNKNOWN),
     Recorded("14 JSON nested without end", PUBLISH, 200, '{"a":' * 200_000, errors.BadAnswer,
+             Category.SERVER_ERROR, UNKNOWN),
+    Recorded("14 JSON in another charset", PUBLISH, 200, '{"deviationid":"\u00c4"}'.encode("utf-16"), errors.BadAnswer,
              Category.SERVER_ERROR, UNKNOWN),
     html("14 bad gateway", PUBLISH, 502, "<h1>502</h1>", errors.ServerFailed),
     Recorded("14 server error with a code that means something else", PUBLISH, 500, envelope("server_error", code=9),
@@ -209,6 +285,11 @@ def test_a_recorded_answer_is_what_it_is(recorded: Recorded) -> None:
     assert (type(error), error.category, error.outcome) == (recorded.found, recorded.category, recorded.outcome)
     assert error.http_status == recorded.status
     assert error.call is recorded.call
+
+
+def test_the_recorded_answers_are_many_and_each_is_there_once() -> None:
+    assert len({recorded.name for recorded in RECORDED}) == len(RECORDED) >= 40
+    assert len({recorded.body for recorded in RECORDED}) >= 25
 
 
 def test_only_a_definite_answer_ends_a_grant() -> None:

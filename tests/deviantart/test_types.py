@@ -148,6 +148,87 @@ def test_one_odd_entry_does_not_lose_the_page() -> None:
     assert page.has_more is False
 
 
+def test_a_page_goes_on_at_a_cursor() -> None:
+    page = types.page({"results": [], "has_more": True, "next_cursor": "c2", "prev_cursor": "c0"}, types.user, None)
+    assert (page.next_cursor, page.next_offset, page.has_more) == ("c2", None, True)
+    page = types.page({"results": [], "has_more": True, "cursor": "c3"}, types.user, None)
+    assert (page.next_cursor, page.has_more) == ("c3", True)
+
+
+@pytest.mark.parametrize("more", [{"next_cursor": ""}, {"next_cursor": None}, {"next_cursor": "c9"}, {}])
+def test_a_last_page_is_the_last_whatever_it_names(more: dict[str, Any]) -> None:
+    assert types.page({"results": [], "has_more": False, **more}, types.user, None).has_more is False
+
+
+def test_a_locked_work_of_a_tier_says_so() -> None:
+    assert types.deviation({**DEVIATION, "tier_access": "locked-subscribed"}).is_locked is True
+    assert types.deviation({**DEVIATION, "tier_access": "unlocked"}).is_locked is False
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"success": False}, {"success": 1}, {"success": None, "status": "error"}, {"status": "ok"}]
+)
+def test_a_change_counts_only_when_it_says_that_it_was_made(payload: dict[str, Any]) -> None:
+    with pytest.raises(UnreadablePayload):
+        types.success(payload, None)
+
+
+@pytest.mark.parametrize("payload", [{"success": True}, {"status": "success"}, {"success": True, "new": [1]}])
+def test_a_change_that_was_made_says_so_in_two_ways(payload: dict[str, Any]) -> None:
+    assert types.success(payload, None) is None  # type: ignore[func-returns-value]  # that it raises nothing
+
+
+PROFILE: dict[str, Any] = {
+    "user": DEVIATION["author"],
+    "is_watching": True,
+    "profile_url": "https://www.deviantart.com/someartist",
+    "user_is_artist": True,
+    "artist_level": "Hobbyist",
+    "artist_specialty": "Digital Art",
+    "real_name": "",
+    "tagline": "Paints",
+    "country": "Nowhere",
+    "website": "javascript:alert(1)",
+    "bio": "<b>Hello</b>",
+    "cover_photo": None,
+    "last_status": None,
+    "stats": {"user_deviations": 12, "user_favourites": 0, "user_comments": -1, "profile_pageviews": "many"},
+}
+DOWNLOAD = {"src": "https://images-wixmp-x.wixmp.com/f/d", "filename": "a.png", "width": 1, "height": 2, "filesize": 3}
+TOPIC = {"name": "Night", "canonical_name": "night", "example_deviations": [DEVIATION]}
+MORE = {"seed": "D", "author": DEVIATION["author"], "more_from_artist": [DEVIATION], "more_from_da": [{}, DEVIATION]}
+
+
+def test_a_profile_is_read() -> None:
+    found = types.profile(PROFILE)
+    assert (found.user.username, found.is_watching, found.is_artist) == ("SomeArtist", True, True)
+    assert (found.deviations, found.favourites, found.comments, found.pageviews) == (12, 0, None, None)
+    assert (found.website, found.cover_url) == (None, None)
+
+
+def test_a_download_is_read() -> None:
+    assert types.download(DOWNLOAD) == types.Download("https://images-wixmp-x.wixmp.com/f/d", "a.png", 1, 2, 3)
+    with pytest.raises(UnreadablePayload):
+        types.download({**DOWNLOAD, "src": "file:///etc/passwd"})
+
+
+def test_a_topic_is_read_in_both_of_its_forms() -> None:
+    assert types.topic(TOPIC).examples == types.topic({"canonical_name": "night", "deviations": [DEVIATION]}).examples
+    assert types.topic({"canonical_name": "night"}).name == "night"
+
+
+def test_more_like_a_work_is_read() -> None:
+    found = types.more_like_this(MORE)
+    assert (found.seed, len(found.of_artist), len(found.of_others)) == ("D", 1, 1)
+
+
+def test_tags_are_read_each_once() -> None:
+    found = {"results": [{"tag_name": "night"}, {"tag_name": "nightfall"}, {"tag_name": "night"}, {}, 3]}
+    assert types.tag_names(found) == ("night", "nightfall")
+    with pytest.raises(UnreadablePayload):
+        types.tag_names({"results": None})
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
@@ -157,10 +238,14 @@ READERS: list[tuple[Any, dict[str, Any]]] = [
     (types.folder, {"folderid": "F", "name": "N", "thumb": DEVIATION, "subfolders": [{"folderid": "G"}]}),
     (types.metadata, {"deviationid": "D", "tags": [], "submission": {"submitted_with": {}}}),
     (types.user, {"userid": "U", "username": "N", "usericon": "https://x.test/i"}),
+    (types.profile, PROFILE),
+    (types.download, DOWNLOAD),
+    (types.topic, TOPIC),
+    (types.more_like_this, MORE),
 ]
 
 
-@pytest.mark.parametrize(("read", "payload"), READERS, ids=["deviation", "folder", "metadata", "user"])
+@pytest.mark.parametrize(("read", "payload"), READERS, ids=lambda value: getattr(value, "__name__", ""))
 @given(data=st.data())
 def test_an_odd_value_anywhere_is_tolerated_or_called_unreadable(
     read: Any, payload: dict[str, Any], data: st.DataObject
@@ -174,6 +259,6 @@ def test_an_odd_value_anywhere_is_tolerated_or_called_unreadable(
         # Only what is needed to know what is spoken of may be missed.
         assert any(
             changed.get(key) != payload[key]
-            for key in ("deviationid", "folderid", "userid", "username")
+            for key in ("deviationid", "folderid", "userid", "username", "user", "src", "canonical_name", "seed")
             if key in payload
         )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+import hashlib
 import io
 import ipaddress
 import itertools
@@ -23,7 +24,7 @@ from structlog.testing import capture_logs
 
 import isekai
 from deviantart import errors, oauth
-from deviantart.client import Client
+from deviantart.client import Client, License, Resumable, entries, pages
 from deviantart.config import USER_AGENT, Config, Timeouts
 from deviantart.errors import Category, Outcome
 from tests.deviantart.wire import WireServer, answering, ends_soon, never_reading, read_request, reply, reset
@@ -224,6 +225,169 @@ def test_the_environment_neither_reroutes_a_call_nor_replaces_its_token(
     assert recorder.headers["authorization"] == "Bearer token"
 
 
+def test_an_edit_says_everything_anew() -> None:
+    recorder = Recorder(reply(PUBLISHED))
+    with WireServer(recorder) as server:
+        client(server.url).edit(
+            "4F494EC9-B8E9-CE6B-AC56-5D4ADBEDD8E2",
+            title="Night sky",
+            is_mature=False,
+            mature_level="strict",
+            mature_classification=["gore"],
+            allow_comments=False,
+            allow_free_download=False,
+            add_watermark=False,
+            gallery_ids=["47D47436-5683-8DF2-EEBF-2A6760BE1336"],
+            tags=["night"],
+            license=License(),
+        )
+    assert recorder.lines[0] == "POST /api/v1/oauth2/deviation/edit/4F494EC9-B8E9-CE6B-AC56-5D4ADBEDD8E2 HTTP/1.1"
+    assert recorder.form == [
+        ("title", "Night sky"),
+        ("is_mature", "false"),
+        ("allow_comments", "false"),
+        ("allow_free_download", "false"),
+        ("add_watermark", "false"),
+        ("galleryids[]", "47D47436-5683-8DF2-EEBF-2A6760BE1336"),
+        ("tags[]", "night"),
+        ("license_options[creative_commons]", "true"),
+        ("license_options[commercial]", "no"),
+        ("license_options[modify]", "no"),
+    ]
+
+
+ARRANGING: list[tuple[Callable[[Client], Any], str, list[tuple[str, str]]]] = [
+    (lambda artist: artist.create_folder("Oils"), "create", [("folder", "Oils")]),
+    (
+        lambda artist: artist.create_folder("Oils", description="On canvas", parent_id="P"),
+        "create",
+        [("folder", "Oils"), ("description", "On canvas"), ("parent_folderid", "P")],
+    ),
+    (
+        lambda artist: artist.update_folder("F", description="", cover_deviation_id="D"),
+        "update",
+        [("folderid", "F"), ("description", ""), ("cover_deviationid", "D")],
+    ),
+    (lambda artist: artist.order_folder("F", 0), "update_order", [("folderid", "F"), ("position", "0")]),
+    (lambda artist: artist.move_folder("F", "G"), "move", [("folderid", "F"), ("to_folderid", "G")]),
+    (lambda artist: artist.remove_folder("F"), "remove/F", []),
+    (
+        lambda artist: artist.order_deviation("F", "D", 3),
+        "update_deviation_order",
+        [("folderid", "F"), ("deviationid", "D"), ("position", "3")],
+    ),
+    (
+        lambda artist: artist.copy_deviations(["D", "E"], to_folder_id="F"),
+        "copy_deviations",
+        [("target_folderid", "F"), ("deviationids[]", "D"), ("deviationids[]", "E")],
+    ),
+    (
+        lambda artist: artist.move_deviations(["D"], from_folder_id="F", to_folder_id="G"),
+        "move_deviations",
+        [("source_folderid", "F"), ("target_folderid", "G"), ("deviationids[]", "D")],
+    ),
+    (
+        lambda artist: artist.remove_deviations(["D"], from_folder_id="F"),
+        "remove_deviations",
+        [("folderid", "F"), ("deviationids[]", "D")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "path", "form"), ARRANGING)
+def test_a_change_of_folders_sends_what_it_names_and_nothing_else(
+    call: Callable[[Client], Any], path: str, form: list[tuple[str, str]]
+) -> None:
+    recorder = Recorder(reply(b'{"success":true,"folderid":"N","name":"Oils"}'))
+    with WireServer(recorder) as server:
+        call(client(server.url))
+    assert recorder.lines[0] == f"POST /api/v1/oauth2/gallery/folders/{path} HTTP/1.1"
+    assert recorder.form == form
+
+
+@pytest.mark.parametrize("call", [call for call, path, _ in ARRANGING if path != "create"])
+@pytest.mark.parametrize("answer", [b"{}", b'{"success":null}', b""])
+def test_a_change_that_does_not_say_that_it_was_made_is_unknown(call: Callable[[Client], Any], answer: bytes) -> None:
+    with WireServer(answering(reply(answer))) as server, pytest.raises(errors.BadAnswer) as raised:
+        call(client(server.url))
+    assert raised.value.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("call", [call for call, path, _ in ARRANGING if path != "create"])
+def test_a_change_that_was_not_made_is_refused(call: Callable[[Client], Any]) -> None:
+    answer = reply(b'{"success":false,"error_description":"Not now."}')
+    with WireServer(answering(answer)) as server, pytest.raises(errors.Rejected) as raised:
+        call(client(server.url))
+    assert (raised.value.outcome, raised.value.description) == (Outcome.NO, "Not now.")
+
+
+# --- lists that go on
+
+
+class Lists:
+    """A script that answers the requests one after the other and remembers their queries."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self._answers = iter(answers)
+        self.queries: list[dict[str, str]] = []
+
+    def __call__(self, sock: socket.socket) -> None:
+        head, _ = read_request(sock)
+        self.queries.append(dict(parse_qsl(head.decode().split(" ")[1].partition("?")[2])))
+        sock.sendall(reply(json.dumps(next(self._answers)).encode()))
+
+
+def works(*ids: str) -> list[dict[str, str]]:
+    return [{"deviationid": each} for each in ids]
+
+
+def test_a_list_goes_on_at_its_cursor() -> None:
+    script = Lists(
+        {"results": works("A"), "has_more": True, "next_cursor": "c=1&x"},
+        {"results": [], "has_more": True, "next_cursor": "c2"},
+        {"results": works("B"), "has_more": False, "next_cursor": None},
+    )
+    with WireServer(script) as server:
+        artist = client(server.url)
+        read = [work.deviation_id for work in entries(pages(artist.profile_posts, username="anna"))]
+    assert read == ["A", "B"]
+    assert [query.get("cursor") for query in script.queries] == [None, "c=1&x", "c2"]
+
+
+def test_a_list_by_offset_that_turns_to_cursors_is_followed() -> None:
+    script = Lists(
+        {"results": works("A"), "has_more": True, "next_offset": 10},
+        {"results": works("B"), "has_more": True, "next_offset": None, "next_cursor": "c2"},
+        {"results": works("C"), "has_more": False},
+    )
+    with WireServer(script) as server:
+        read = [work.deviation_id for work in entries(pages(client(server.url).browse_home, limit=5))]
+    assert read == ["A", "B", "C"]
+    places = [(query.get("offset"), query.get("cursor")) for query in script.queries]
+    assert places == [("0", None), ("10", None), (None, "c2")]
+
+
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        {"results": works("A"), "has_more": True, "next_offset": 4},
+        {"results": works("A"), "has_more": True, "next_cursor": "again"},
+    ],
+)
+def test_a_list_that_goes_round_ends(stuck: dict[str, Any]) -> None:
+    script = Lists(*[stuck] * 5)
+    with WireServer(script) as server:
+        assert len(list(pages(client(server.url).browse_home, offset=2))) == 2
+    assert len(script.queries) == 2
+
+
+def test_a_page_is_fetched_only_when_it_is_asked_for() -> None:
+    script = Lists(*[{"results": works("A"), "has_more": True, "next_offset": 1}] * 2)
+    with WireServer(script) as server:
+        next(client(server.url).gallery_pages())
+    assert len(script.queries) == 1
+
+
 # --- the moment before the first byte
 
 
@@ -291,6 +455,94 @@ def test_a_file_of_another_size_is_never_sent_whole(form: Callable[[bytes], Any]
     assert received.count(b"y") < 1000
 
 
+@pytest.mark.parametrize("size", [1, 70_000, 1_000_000])
+@pytest.mark.parametrize("form", [io.BytesIO, lambda data: iter([data[:10], b"", data[10:]])])
+def test_a_file_with_the_promised_digest_arrives_whole(form: Callable[[bytes], Any], size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + b"e" * (size % 256)
+    recorder = Recorder(reply(SUBMITTED))
+    with WireServer(recorder) as server:
+        submit(client(server.url), form(data), size, sha256=hashlib.sha256(data).hexdigest().upper())
+    assert recorder.parts[-1][1] == data
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 1_000_000])
+def test_a_file_that_is_not_the_promised_one_is_never_sent_whole(size: int) -> None:
+    received = bytearray()
+
+    def script(sock: socket.socket) -> None:
+        while chunk := sock.recv(65536):
+            received.extend(chunk)
+
+    with WireServer(script) as server, pytest.raises(errors.FileChanged) as caught:
+        submit(client(server.url), io.BytesIO(b"y" * size), size, sha256=hashlib.sha256(b"other").hexdigest())
+    assert "SHA-256" in caught.value.description
+    assert caught.value.outcome is Outcome.NO
+    assert received.count(b"y" * 100) <= max(0, size - 65536) // 100
+
+
+class StorageBroke(Exception):
+    """What reading from storage raises when its connection breaks."""
+
+
+class Storage:
+    """Opens a file at an offset; each reading breaks after so many bytes."""
+
+    def __init__(self, data: bytes, lasts: int) -> None:
+        self.data = data
+        self.lasts = lasts
+        self.opened: list[int] = []
+        self.closed = 0
+
+    def open_at(self, offset: int) -> Any:
+        self.opened.append(offset)
+        return self.Reading(self, offset)
+
+    class Reading:
+        def __init__(self, storage: "Storage", offset: int) -> None:
+            self.storage, self.at, self.end = storage, offset, offset + storage.lasts
+
+        def read(self, size: int, /) -> bytes:
+            if self.at >= self.end and self.at < len(self.storage.data):
+                raise StorageBroke
+            chunk = self.storage.data[self.at : min(self.at + size, self.end)]
+            self.at += len(chunk)
+            return chunk
+
+        def close(self) -> None:
+            self.storage.closed += 1
+
+
+def test_an_upload_goes_on_where_storage_broke_off() -> None:
+    data = bytes(range(256)) * 4000
+    storage = Storage(data, lasts=400_000)
+    recorder = Recorder(reply(SUBMITTED))
+    with WireServer(recorder) as server:
+        file = Resumable(storage.open_at, breaks=StorageBroke)
+        submit(client(server.url), file, len(data), sha256=hashlib.sha256(data).hexdigest())
+        file.close()
+    assert recorder.parts[-1][1] == data
+    assert storage.opened == [0, 400_000, 800_000]
+    assert storage.closed == 3
+
+
+def test_storage_that_breaks_again_and_again_ends_the_upload_with_its_own_error() -> None:
+    storage = Storage(b"y" * 1_000_000, lasts=10_000)
+    with WireServer(never_reading) as server, pytest.raises(StorageBroke):
+        submit(client(server.url), Resumable(storage.open_at, breaks=(StorageBroke,), times=5), 1_000_000)
+    assert len(storage.opened) == 6
+
+
+def test_what_is_no_break_of_storage_is_not_taken_for_one() -> None:
+    class Gone(Exception):
+        pass
+
+    def open_at(offset: int) -> Any:
+        raise Gone
+
+    with WireServer(never_reading) as server, pytest.raises(Gone):
+        submit(client(server.url), Resumable(open_at, breaks=StorageBroke), 10)
+
+
 # --- memory and size
 
 
@@ -348,6 +600,26 @@ def test_an_endless_answer_is_cut_off() -> None:
         peak = peak_of(lambda: refused(errors.BadAnswer, client(server.url)))
     assert peak < 12 * MEGABYTE
     assert sent[0] < 64 * MEGABYTE
+
+
+def test_an_answer_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    """Announced, and sent as long as somebody listens."""
+    sent = [0]
+
+    def script(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1073741824\r\n\r\n")
+        while sent[0] < 1024 * MEGABYTE:
+            sock.sendall(b" " * 65536)
+            sent[0] += 65536
+
+    with WireServer(script) as server:
+        for call in (publish, submit, Client.whoami):
+            with ends_soon(), pytest.raises(errors.BadAnswer):
+                call(client(server.url))
+        peak = peak_of(lambda: refused(errors.BadAnswer, client(server.url)))
+    assert peak < 12 * MEGABYTE
+    assert sent[0] < 256 * MEGABYTE
 
 
 def test_a_gzip_bomb_stays_small() -> None:
@@ -450,6 +722,14 @@ def test_an_answer_before_the_end_of_the_upload_is_heard() -> None:
 
     with WireServer(script) as server, pytest.raises(errors.RateLimited):
         submit(client(server.url), size=5_000_000)
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "x-unknown", "ascii"])
+def test_json_is_read_as_utf_8_whatever_charset_the_header_names(charset: str) -> None:
+    body = '{"deviationid":"D","title":"Müdes Mädchen 眠い"}'.encode()
+    answer = reply(body, headers={"Content-Type": f"text/html; charset={charset}"})
+    with WireServer(answering(answer)) as server:
+        assert client(server.url).deviation("D").title == "Müdes Mädchen 眠い"
 
 
 def test_white_space_and_unknown_keys_do_no_harm() -> None:
