@@ -222,3 +222,26 @@ def test_a_folder_of_the_first_version_goes_on_working(tmp_path: Path) -> None:
         anna = Artist(sandbox, "anna")
         assert anna.gallery()["results"][0]["deviationid"] == live["deviationid"]
         assert anna.published(title="New")["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "content_type"),
+    [
+        ({"do": "status", "status": 503}, 503, "application/json"),
+        ({"do": "html", "status": 403}, 403, "text/html"),
+        ({"do": "status", "status": 429}, 429, "application/json"),
+    ],
+)
+def test_a_token_endpoint_that_is_down_uses_up_no_refresh_token(
+    sandbox: SandboxProcess, anna: Artist, fault: dict[str, Any], status: int, content_type: str
+) -> None:
+    sandbox.faults([{"match": {"path": "/oauth2/token"}, **fault}])
+    body = {
+        "grant_type": "refresh_token",
+        "client_id": sandbox.client_id,
+        "client_secret": sandbox.client_secret,
+        "refresh_token": anna.tokens["refresh_token"],
+    }
+    answer = requests.post(f"{sandbox.base_url}/oauth2/token", data=body, timeout=20)
+    assert fate(answer) == (status, content_type)
+    assert requests.post(f"{sandbox.base_url}/oauth2/token", data=body, timeout=20).status_code == 200
