@@ -6,9 +6,11 @@ neither read one nor move it to another row, column, table or workspace, nor cal
 
 import base64
 import binascii
+import functools
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Count
 
 from accounts.errors import SecretUnreadable
 from accounts.models import DeviantArtAccount, EncryptionKey
@@ -58,16 +61,22 @@ class Place:
         return cls(account._meta.db_table, column, str(account.workspace_id), str(account.pk))
 
 
-def encrypt(text: str, place: Place, purpose: Purpose) -> str:
-    """``text`` under the newest key, to be stored at ``place`` and nowhere else."""
-    key = settings.ENCRYPTION_KEYS[0]
-    return _seal(text, place, purpose, key)
+def encrypt(text: str, place: Place, purpose: Purpose, *, key: bytes | None = None) -> str:
+    """``text`` under ``key`` (None: the newest one), to be stored at ``place`` and nowhere else."""
+    key = settings.ENCRYPTION_KEYS[0] if key is None else key
+    name = key_id(key)
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = AESGCM(_derive(key, purpose)).encrypt(nonce, text.encode(), _associated_data(place, name))
+    return f"{SCHEME}:{name}:{base64.b64encode(nonce + sealed).decode()}"
 
 
-def decrypt(stored: str, place: Place, purpose: Purpose) -> str:
-    """What was encrypted for ``place``. Raises SecretUnreadable for whatever is not exactly that."""
+def decrypt(stored: str, place: Place, purpose: Purpose, *, keys: Mapping[str, bytes] | None = None) -> str:
+    """What was encrypted for ``place``. Raises SecretUnreadable for whatever is not exactly that.
+
+    ``keys`` are those that it may be under, by their ids (None: those of the environment).
+    """
     match = FORM.fullmatch(stored)
-    key = _configured_keys().get(match[1]) if match else None
+    key = (configured_keys() if keys is None else keys).get(match[1]) if match else None
     if match is None or key is None:
         raise SecretUnreadable
     try:
@@ -91,25 +100,35 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()[:8]
 
 
-def key_id_of(stored: str) -> str:
-    """The id of the key that a stored secret is under. Raises SecretUnreadable."""
-    match = FORM.fullmatch(stored)
-    if match is None:
-        raise SecretUnreadable
-    return match[1]
+def configured_keys() -> dict[str, bytes]:
+    """The keys of the environment by their ids, the newest first."""
+    return {key_id(key): key for key in settings.ENCRYPTION_KEYS}
+
+
+def writing_key() -> bytes:
+    """The key that new secrets are to be under: the newest of the environment that is not retired.
+
+    In a process that was started before the newest key came to the front, the one in front may have been retired since.
+    A pair of tokens that it has just got exists nowhere else, and is kept under the next key that it knows.
+    """
+    configured = configured_keys()
+    retired = EncryptionKey.objects.filter(pk__in=configured, retired_at__isnull=False).values_list("pk", flat=True)
+    return next((key for name, key in configured.items() if name not in retired), settings.ENCRYPTION_KEYS[0])
+
+
+def row_of(key: bytes) -> EncryptionKey:
+    """What the database keeps of ``key``, not saved."""
+    name = key_id(key)
+    return EncryptionKey(
+        id=name,
+        digest=hashlib.sha256(key).hexdigest(),
+        sentinel=encrypt(SENTINEL, _sentinel_place(name), Purpose.SENTINEL, key=key),
+    )
 
 
 def ensure_keys() -> None:
     """Give each key of the environment its row, so that what it encrypts can refer to it."""
-    rows = [
-        EncryptionKey(
-            id=key_id(key),
-            digest=hashlib.sha256(key).hexdigest(),
-            sentinel=_seal(SENTINEL, _sentinel_place(key_id(key)), Purpose.SENTINEL, key),
-        )
-        for key in settings.ENCRYPTION_KEYS
-    ]
-    EncryptionKey.objects.bulk_create(rows, ignore_conflicts=True)
+    EncryptionKey.objects.bulk_create([row_of(key) for key in settings.ENCRYPTION_KEYS], ignore_conflicts=True)
 
 
 def verify_keys() -> None:
@@ -124,7 +143,7 @@ def verify_keys() -> None:
             f"The first key in ENCRYPTION_KEY has the id {key_id(settings.ENCRYPTION_KEYS[0])}, which was retired; "
             "expected: a new key in front of it."
         )
-    configured = _configured_keys()
+    configured = configured_keys()
     for row in EncryptionKey.objects.filter(retired_at__isnull=True):
         key = configured.get(row.pk)
         if key is None:
@@ -147,6 +166,13 @@ def is_in_use(key: EncryptionKey) -> bool:
     return DeviantArtAccount.objects.filter(encryption_key=key).exists()
 
 
+def rows_per_key() -> dict[str, int]:
+    """How many rows hold secrets under each key that there is a row of, retired ones included."""
+    rows = dict.fromkeys(EncryptionKey.objects.order_by("created_at", "pk").values_list("pk", flat=True), 0)
+    used = DeviantArtAccount.objects.filter(encryption_key__isnull=False).order_by().values_list("encryption_key_id")
+    return rows | dict(used.annotate(rows=Count("pk")))
+
+
 def _sentinel_is_readable(row: EncryptionKey) -> bool:
     try:
         return decrypt(row.sentinel, _sentinel_place(row.pk), Purpose.SENTINEL) == SENTINEL
@@ -159,17 +185,7 @@ def _sentinel_place(name: str) -> Place:
     return Place(EncryptionKey._meta.db_table, "sentinel", "installation", name)
 
 
-def _configured_keys() -> dict[str, bytes]:
-    return {key_id(key): key for key in settings.ENCRYPTION_KEYS}
-
-
-def _seal(text: str, place: Place, purpose: Purpose, key: bytes) -> str:
-    name = key_id(key)
-    nonce = os.urandom(NONCE_BYTES)
-    sealed = AESGCM(_derive(key, purpose)).encrypt(nonce, text.encode(), _associated_data(place, name))
-    return f"{SCHEME}:{name}:{base64.b64encode(nonce + sealed).decode()}"
-
-
+@functools.lru_cache(maxsize=64)
 def _derive(key: bytes, purpose: Purpose) -> bytes:
     # RFC 5869. The keys of the environment are random already, so no salt is needed.
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"isekai {SCHEME} {purpose}".encode()).derive(key)

@@ -21,7 +21,7 @@ from accounts.models import DeviantArtAccount
 from accounts.services.audit import record
 from accounts.services.clients import deviantart_config
 from accounts.services.notifying import notify
-from accounts.services.secrets import Place, Purpose, decrypt, encrypt, key_id_of
+from accounts.services.secrets import Place, Purpose, decrypt, encrypt, key_id, writing_key
 from deviantart import oauth
 from deviantart.errors import ClientRefused, DeviantArtError, GrantDead, Outcome
 from deviantart.oauth import TokenPair
@@ -127,9 +127,10 @@ def store_tokens(account: DeviantArtAccount, pair: TokenPair, *, seconds_old: fl
     long ago DeviantArt gave the pair out, at most.
     """
     given_out_at = clock.database_now() - timedelta(seconds=seconds_old)
-    account.access_token = encrypt(pair.access_token, Place.of(account, "access_token"), Purpose.TOKEN)
-    account.refresh_token = encrypt(pair.refresh_token, Place.of(account, "refresh_token"), Purpose.TOKEN)
-    account.encryption_key_id = key_id_of(account.access_token)
+    key = writing_key()
+    account.access_token = encrypt(pair.access_token, Place.of(account, "access_token"), Purpose.TOKEN, key=key)
+    account.refresh_token = encrypt(pair.refresh_token, Place.of(account, "refresh_token"), Purpose.TOKEN, key=key)
+    account.encryption_key_id = key_id(key)
     account.access_expires_at = given_out_at + timedelta(seconds=pair.expires_in)
     account.refresh_expires_at = given_out_at + timedelta(days=settings.REFRESH_TOKEN_DAYS)
     if pair.scopes:
