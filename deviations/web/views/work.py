@@ -49,8 +49,8 @@ def _page(
     user = request.user
     context = _context(request, found, when=when, error=error)
     words = words or WordsForm(None, work=found, user=user)
-    limits = {"types": CONTENT_TYPES, "max_bytes": settings.UPLOAD_MAX_BYTES}
-    return page(request, "deviations/work.html", {**context, **limits, "words": words}, status=status)
+    around = {"types": CONTENT_TYPES, "max_bytes": settings.UPLOAD_MAX_BYTES, "here": "works"}
+    return page(request, "deviations/work.html", {**context, **around, "words": words}, status=status)
 
 
 def _context(
