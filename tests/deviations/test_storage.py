@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import requests
@@ -16,6 +16,8 @@ from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileM
 from isekai import clock
 from isekai.ids import new_id
 from tests.uploads import post_form
+
+ONE, OTHER = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture(autouse=True)
@@ -156,11 +158,11 @@ class TestKeys:
             "secrets.txt",
             "originals/",
             "originals/../variants/x",
-            f"originals/{uuid4()}/../{uuid4()}",
-            f"backups/{uuid4()}/{uuid4()}",
-            f"originals/{uuid4()}/{uuid4()}/more",
-            f"originals/{uuid4()}/{uuid4()}\n",
-            f"other/originals/{uuid4()}/{uuid4()}",
+            f"originals/{ONE}/../{OTHER}",
+            f"backups/{ONE}/{OTHER}",
+            f"originals/{ONE}/{OTHER}/more",
+            f"originals/{ONE}/{OTHER}\n",
+            f"other/originals/{ONE}/{OTHER}",
         ],
     )
     def test_a_key_of_another_form_never_reaches_storage(self, wrong, settings):
