@@ -11,6 +11,8 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
+        from accounts import metrics  # noqa: F401 - registers what it counts
+
         post_migrate.connect(make_keys, sender=self, dispatch_uid="accounts.make_keys")
 
 

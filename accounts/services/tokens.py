@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from accounts.errors import ForeignServer, LoginLost, TokenUnavailable
+from accounts.metrics import TOKEN_REFRESHES
 from accounts.models import DeviantArtAccount
 from accounts.services.audit import record
 from accounts.services.clients import deviantart_config
@@ -237,11 +238,14 @@ def _refresh(account: DeviantArtAccount) -> None:
     try:
         pair = oauth.refresh(deviantart_config(), old, correlation_id=correlation_id() or None)
     except GrantDead:
+        TOKEN_REFRESHES.labels("login_lost").inc()
         lose_login(account.pk, token_version=account.token_version, reason="grant_dead")
         return
     except DeviantArtError as error:
+        TOKEN_REFRESHES.labels(error.code).inc()
         _note_failure(account, error)
         return
+    TOKEN_REFRESHES.labels("renewed").inc()
     faults.reach("token_refresh_answered")
     _write_down(account, pair, asked_at=asked_at)
 
