@@ -10,7 +10,7 @@ from django.db.models import Count, F, Func, Q, TextField, Value
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import DeviantArtAccount
+from accounts.models import DeviantArtAccount, User, Workspace
 from deviations.models import Deviation
 from deviations.models.deviations import DeviationQuerySet
 
@@ -87,6 +87,12 @@ class Place:
 def named(name: str) -> Filter:
     """The filter of that name; *all* for names that are none."""
     return BY_NAME.get(name, FILTERS[0])
+
+
+def works_of(user: User) -> DeviationQuerySet:
+    """What the workspaces of ``user`` own, for lists: asked by the ids of these, a list is read from its index."""
+    ids = list(Workspace.objects.of(user).values_list("pk", flat=True))
+    return Deviation.objects.filter(workspace_id__in=ids)
 
 
 def narrow(works: DeviationQuerySet, chosen: Filter, *, query: str = "") -> DeviationQuerySet:

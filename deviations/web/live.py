@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from accounts.models import DeviantArtAccount, User
 from deviations.models import Deviation, DeviationFile
 from deviations.models.deviations import DeviationQuerySet
-from deviations.web.filters import named
+from deviations.web.filters import named, works_of
 from deviations.web.moments import clock_time, distance, moment
 from deviations.web.showing import Card, for_cards
 from isekai import clock
@@ -103,7 +103,11 @@ def _watching(users: Any, since: datetime) -> Any:
     files = DeviationFile.objects.filter(deviation__workspace__memberships__user=OuterRef("pk"))
     accounts = DeviantArtAccount.objects.filter(workspace__memberships__user=OuterRef("pk"))
     row = JSONObject(id="pk", at="updated_at", status="status", title="title", trashed_at="trashed_at")
-    due_soon = Q(status=Status.SCHEDULED, due_at__lte=clock.now() + SOON, account__in=DeviantArtAccount.objects.able())
+    soon = clock.now() + SOON
+    # Whatever moves was due: so both are found in the few rows whose moment has come.
+    come = works.filter(status__in=[Status.SCHEDULED, *MOVING], publish_at__lte=soon)
+    waits_for_nothing = Q(due_at__lte=soon, account__in=DeviantArtAccount.objects.able())
+    moving = come.filter(Q(status__in=MOVING) | waits_for_nothing)
     preparing = files.filter(media_state=DeviationFile.MediaState.PENDING, created_at__gt=clock.now() - PREPARING)
     return users.annotate(
         changed=ArraySubquery(
@@ -117,7 +121,7 @@ def _watching(users: Any, since: datetime) -> Any:
                 row=JSONObject(id="pk", state="state", paused="paused", not_before="not_before")
             )
         ),
-        is_moving=Exists(works.filter(status__in=MOVING)) | Exists(works.filter(due_soon)) | Exists(preparing),
+        is_moving=Exists(moving) | Exists(preparing),
     )
 
 
@@ -176,7 +180,7 @@ class Strip:
 
 def strip_of(user: User, changes: Changes) -> Strip:
     """What is on its way, what is next, what waits: a constant number of queries."""
-    now, works = clock.now(), Deviation.objects.owned_by(user).kept()
+    now, works = clock.now(), works_of(user).kept()
     moving = works.filter(status__in=MOVING)
     able = works.filter(status=Status.SCHEDULED, account__in=DeviantArtAccount.objects.able())
     waiting = ["decision", "failed", "held"]

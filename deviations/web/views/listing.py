@@ -19,7 +19,7 @@ from deviations.web import filters
 from deviations.web.forms import UploadForm, WhenForm, sentences
 from deviations.web.showing import Card, for_cards
 from deviations.web.titles import title_from
-from deviations.web.views.pages import SignedInRequest, find_work, page, touched, works_of
+from deviations.web.views.pages import SignedInRequest, find_work, page, touched
 from isekai import clock
 
 LAYOUTS = ["wall", "list"]
@@ -37,7 +37,9 @@ def works(request: SignedInRequest) -> HttpResponse:
     """The page, or what htmx asked for of it: the list after a search, or the cards behind `?after=`."""
     chosen, query = filters.named(request.GET.get("status", "")), request.GET.get("q", "").strip()[:200]
     after = filters.Place.read(request.GET.get("after", ""))
-    shown, more = filters.page(for_cards(filters.narrow(works_of(request), chosen, query=query)), chosen, after=after)
+    shown, more = filters.page(
+        for_cards(filters.narrow(filters.works_of(request.user), chosen, query=query)), chosen, after=after
+    )
     user, now = request.user, clock.now()
     context = {
         "cards": [Card.of(work, zone=user.zone, now=now) for work in shown],
@@ -53,7 +55,7 @@ def works(request: SignedInRequest) -> HttpResponse:
         "deviations/works.html",
         {
             **context,
-            "tabs": filters.tabs(works_of(request), chosen),
+            "tabs": filters.tabs(filters.works_of(request.user), chosen),
             "when": WhenForm(user=user),
             "has_account": DeviantArtAccount.objects.owned_by(user).connected().exists(),
             "types": CONTENT_TYPES,
@@ -76,7 +78,7 @@ def _layout(request: SignedInRequest) -> str:
 @never_cache
 def filter_tabs(request: SignedInRequest) -> HttpResponse:
     chosen = filters.named(request.GET.get("status", ""))
-    tabs = filters.tabs(works_of(request), chosen)
+    tabs = filters.tabs(filters.works_of(request.user), chosen)
     return render(request, "deviations/_filters.html", {"tabs": tabs, "chosen": chosen})
 
 
