@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,11 @@ class Journal:
         self._store = store
         self._open: dict[int, Entry] = {}
         self._ended: list[Entry] = []
+        self._answers: dict[str, Counter[str]] = {}
+        self._faults: Counter[str] = Counter()
         self.next_id = 1 + (store.value("SELECT max(id) FROM requests") or 0)
+        for entry in self.requests():
+            self._count(entry)
 
     def begin(self, *, time: str, method: str, path: str) -> Entry:
         entry = Entry(self.next_id, time, method, path)
@@ -67,6 +72,7 @@ class Journal:
         if not self._ended:
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
         self._ended.append(entry)
+        self._count(vars(entry))
 
     def flush(self) -> None:
         if self._ended:
@@ -83,16 +89,12 @@ class Journal:
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """``answers``: by path, how often it was answered with each status ("none": not at all); ``faults``: by what
-        was done and who wanted it, how often.
+        was done and who wanted it, how often. Open requests are in neither.
         """
-        answers: dict[str, Counter[str]] = {}
-        faults: Counter[str] = Counter()
-        for entry in self.requests():
-            status = "none" if entry["status"] is None else str(entry["status"])
-            answers.setdefault(entry["path"], Counter())[status] += 1
-            if entry["fault"] is not None:
-                faults[f"{entry['fault']} ({entry['cause']})"] += 1
-        return {"answers": {path: dict(counter) for path, counter in answers.items()}, "faults": dict(faults)}
+        return {
+            "answers": {path: dict(counter) for path, counter in self._answers.items()},
+            "faults": dict(self._faults),
+        }
 
     def applied_plan(self) -> list[dict[str, Any]]:
         """Every fault that was applied, as a plan that strikes the same requests when they come in the same order."""
@@ -109,6 +111,14 @@ class Journal:
             plan.append({"match": match, **entry["deed"]})
         return plan
 
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        status = "none" if entry["status"] is None else str(entry["status"])
+        self._answers.setdefault(entry["path"], Counter())[status] += 1
+        if entry["fault"] is not None:
+            self._faults[f"{entry['fault']} ({entry['cause']})"] += 1
+
     def forget(self) -> None:
+        self._answers.clear()
+        self._faults.clear()
         self._open.clear()
         self._ended.clear()

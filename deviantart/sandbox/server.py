@@ -126,7 +126,8 @@ class Exchange:
 
     @property
     def ip(self) -> str:
-        return str(self._writer.get_extra_info("peername")[0])
+        peer = self._writer.get_extra_info("peername")
+        return str(peer[0]) if peer else ""  # it may have gone before it was accepted
 
     @property
     def announced_bytes(self) -> int:

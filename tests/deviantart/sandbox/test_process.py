@@ -26,11 +26,12 @@ def test_everything_outlives_a_restart(tmp_path: Path, ending: str) -> None:
         live = anna.published(picture(seed=4), title="Pool")
         orphan = anna.item(title="Kept")
         address = sandbox.base_url
-        before = sandbox.ledger()
+        before, counts = sandbox.ledger(), sandbox.summary()
         getattr(sandbox, ending)()
         sandbox.start()
         assert sandbox.base_url == address
         assert sandbox.ledger() == before
+        assert sandbox.summary() == counts
         assert sandbox.profile()["title_limit"] == "refuse"
         assert sandbox.advance(0)["offset_seconds"] == 600
         again = anna.twin()
