@@ -8,8 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from deviantart.sandbox import oauth
 from deviantart.sandbox.app import Sandbox
+from deviantart.sandbox.apps import register_app
 from deviantart.sandbox.controls import Controls
 from deviantart.sandbox.profile import PROFILES, Profile
 from deviantart.sandbox.server import HttpServer
@@ -56,7 +56,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     state = State(arguments.data, profile=Profile(seed=seed).changed({"profile": arguments.profile}))
 
     def register_configured_app() -> str:
-        oauth.register_app(
+        register_app(
             state,
             client_id=arguments.client_id,
             client_secret=arguments.client_secret or None,

@@ -4,17 +4,17 @@ import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable
 
-from deviantart.sandbox import browse, deviation, folders, gallery, oauth, pages, publish, submit, users
+from deviantart.sandbox import authorize, browse, deviation, folders, gallery, oauth, pages, publish, submit, users
 from deviantart.sandbox.call import Call, Endpoint
 from deviantart.sandbox.clock import iso
 from deviantart.sandbox.controls import Controls
 from deviantart.sandbox.dice import Rolls
 from deviantart.sandbox.errors import ApiError, cloudfront_page, endpoint_not_found, server_error, unknown_version
+from deviantart.sandbox.exchange import ClientGone, Exchange, Request, Response, json_response
 from deviantart.sandbox.faults import Fault
 from deviantart.sandbox.files import Files
 from deviantart.sandbox.multipart import MAX_FIELDS_BYTES, MultipartParser, Upload, boundary_of
 from deviantart.sandbox.params import Params, parse_form
-from deviantart.sandbox.server import ClientGone, Exchange, Request, Response, json_response
 from deviantart.sandbox.state import State
 from deviantart.sandbox.treatment import Treatment
 
@@ -38,7 +38,8 @@ class Sandbox:
         self._treatment = Treatment(state, self._act, refuse)
         self._exact: dict[tuple[str, str], Endpoint] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Endpoint]] = []
-        self._register("", oauth.ENDPOINTS)
+        for module in (authorize, oauth):
+            self._register("", module.ENDPOINTS)
         for module in (users, submit, publish, gallery, folders, deviation, browse):
             self._register(API_BASE, module.ENDPOINTS)
 

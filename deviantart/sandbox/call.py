@@ -7,10 +7,10 @@ from typing import Any
 
 from deviantart.sandbox.dice import Rolls
 from deviantart.sandbox.errors import ApiError, expired_token, missing_scope, no_token, unknown_token
+from deviantart.sandbox.exchange import Request, Response
 from deviantart.sandbox.journal import Entry
 from deviantart.sandbox.multipart import Upload
 from deviantart.sandbox.params import Params
-from deviantart.sandbox.server import Request, Response
 from deviantart.sandbox.state import State
 
 UUID_IN_PATH = r"(?P<id>[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"

@@ -8,10 +8,10 @@ from typing import Any
 
 from deviantart.sandbox import episodes, faults, ledger, people, profile, seeding
 from deviantart.sandbox.clock import iso
+from deviantart.sandbox.exchange import Exchange, Response, json_response
 from deviantart.sandbox.params import parse_form
 from deviantart.sandbox.questions import QUESTIONS
 from deviantart.sandbox.rules import ControlError, Rule, boolean, describe, number, take
-from deviantart.sandbox.server import Exchange, Response, json_response
 from deviantart.sandbox.state import State
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from deviantart.sandbox.server import Response
+from deviantart.sandbox.exchange import Response
 
 _PUBLISH_REFUSALS = {
     0: "Must accept the submission policy.",

@@ -6,6 +6,7 @@ from typing import Any
 
 from deviantart.sandbox.dice import Rolls
 from deviantart.sandbox.errors import ApiError, cloudfront_page, expired_token, publish_refusal, server_error
+from deviantart.sandbox.exchange import Response, json_response
 from deviantart.sandbox.journal import Entry
 from deviantart.sandbox.paths import path_matches
 from deviantart.sandbox.rules import (
@@ -21,7 +22,6 @@ from deviantart.sandbox.rules import (
     take,
     text,
 )
-from deviantart.sandbox.server import Response, json_response
 
 _MATCH: Mapping[str, Rule] = {
     "path": text(wording='a path such as "/stash/publish", "/oauth2/token" or "/gallery/*"'),

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 from deviantart.sandbox import media, pages, works
-from deviantart.sandbox.server import Response
+from deviantart.sandbox.exchange import Response
 from deviantart.sandbox.state import State
 
 _PATH = re.compile(r"/f/(?P<id>[0-9A-Fa-f-]{36})/(?:(?P<size>\d{2,4})/)?[^/]+")

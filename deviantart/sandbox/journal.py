@@ -103,7 +103,7 @@ class Journal:
         for entry in self.requests():
             keys = [(entry["method"], entry["path"], None), (entry["method"], entry["path"], entry["username"])]
             seen.update(set(keys))
-            if entry["deed"] is None:
+            if entry.get("deed") is None:
                 continue
             match = {"path": entry["path"], "method": entry["method"], "nth": seen[keys[-1]]}
             if entry["username"] is not None:
@@ -115,7 +115,8 @@ class Journal:
         status = "none" if entry["status"] is None else str(entry["status"])
         self._answers.setdefault(entry["path"], Counter())[status] += 1
         if entry["fault"] is not None:
-            self._faults[f"{entry['fault']} ({entry['cause']})"] += 1
+            # Journals of the first version know no causes.
+            self._faults[f"{entry['fault']} ({entry.get('cause', 'plan')})"] += 1
 
     def forget(self) -> None:
         self._answers.clear()

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from deviantart.sandbox import works
+from deviantart.sandbox.exchange import Response
 from deviantart.sandbox.params import Params
-from deviantart.sandbox.server import Response
 from deviantart.sandbox.state import State
 
 _STYLE = Path(__file__).with_name("sandbox.css").read_bytes()

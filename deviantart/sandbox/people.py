@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from deviantart.sandbox import oauth, users
+from deviantart.sandbox import apps, oauth, users
 from deviantart.sandbox.clock import iso
 from deviantart.sandbox.rules import (
     ControlError,
@@ -108,7 +108,7 @@ def all_apps(state: State) -> dict[str, Any]:
 def register_app(state: State, body: Any) -> dict[str, Any]:
     given = take(body, APP)
     with state.store.transaction():
-        oauth.register_app(state, **given)
+        apps.register_app(state, **given)
     return given
 
 

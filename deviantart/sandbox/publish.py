@@ -10,10 +10,10 @@ from typing import Any
 from deviantart.sandbox import texts
 from deviantart.sandbox.call import Call, Endpoint
 from deviantart.sandbox.errors import ApiError, publish_refusal, refused, server_error
+from deviantart.sandbox.exchange import Response, json_response
 from deviantart.sandbox.faults import unscripted
 from deviantart.sandbox.params import Params
 from deviantart.sandbox.profile import Profile
-from deviantart.sandbox.server import Response, json_response
 from deviantart.sandbox.works import NEVER, find_work, page_url
 
 MATURE_LEVELS = ("strict", "moderate")

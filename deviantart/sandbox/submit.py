@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from deviantart.sandbox import media, texts
 from deviantart.sandbox.call import Call, Endpoint
 from deviantart.sandbox.errors import endpoint_not_found, refused, server_error
+from deviantart.sandbox.exchange import Response, json_response
 from deviantart.sandbox.params import Params
 from deviantart.sandbox.profile import Profile
-from deviantart.sandbox.server import Response, json_response
 
 # What the stash could do until 2024.
 _REMOVED_GET = "space|delta|publish/userdata|publish/categorytree|[0-9]+|[0-9]+/contents|item/[0-9]+"

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from deviantart.sandbox import door
 from deviantart.sandbox.call import Call
 from deviantart.sandbox.errors import ApiError, server_error
+from deviantart.sandbox.exchange import Exchange, Request, Response, json_response
 from deviantart.sandbox.faults import Fault, unscripted
 from deviantart.sandbox.latency import seconds_for
-from deviantart.sandbox.server import Exchange, Request, Response, json_response
 from deviantart.sandbox.state import State
 
 _COMPRESSIBLE = ("application/json", "text/")

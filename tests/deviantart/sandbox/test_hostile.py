@@ -213,15 +213,21 @@ def test_settings_that_make_no_sense_are_named(sandbox: SandboxProcess, settings
 def test_a_folder_of_the_first_version_goes_on_working(tmp_path: Path) -> None:
     with SandboxProcess(data=tmp_path, seed=1) as sandbox:
         live = Artist(sandbox, "anna").published()
+        sandbox.faults([{"match": {"path": "/placebo"}, "do": "blank"}])
+        Artist(sandbox, "anna").get("/placebo")
     with contextlib.closing(sqlite3.connect(tmp_path / "sandbox.sqlite3")) as database:
         for table, column in (("users", "state"), ("folders", "access"), ("deviations", "is_deleted")):
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.execute("DROP TABLE watches")
+        database.execute("UPDATE requests SET entry = json_remove(entry, '$.cause', '$.deed', '$.ip')")
+        database.commit()
     with SandboxProcess(data=tmp_path, seed=1) as sandbox:
         assert requests.get(f"{sandbox.base_url}/anna", timeout=20).status_code == 200
         anna = Artist(sandbox, "anna")
         assert anna.gallery()["results"][0]["deviationid"] == live["deviationid"]
         assert anna.published(title="New")["status"] == "success"
+        assert sandbox.summary()["faults"] == {"blank (plan)": 1}
+        assert sandbox.applied_faults() == []
 
 
 @pytest.mark.parametrize(
