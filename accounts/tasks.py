@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from accounts.services import cleaning, notifying
+from accounts.services import cleaning, maintaining, notifying
 
 
 @shared_task(name="notifications.send_due", ignore_result=True)
@@ -11,3 +11,8 @@ def send_due_notifications() -> None:
 @shared_task(name="maintenance.forget_expired", ignore_result=True)
 def forget_expired() -> None:
     cleaning.forget_expired()
+
+
+@shared_task(name="maintenance.maintain_tokens", ignore_result=True)
+def maintain_tokens() -> None:
+    maintaining.maintain_tokens()

@@ -61,6 +61,7 @@ app.conf.beat_schedule = {
     "sweep media": every(settings.MEDIA_SWEEP_SECONDS, "media.sweep"),
     "ask about late": every(60 * SCALE, "publisher.ask_about_late"),
     "send notifications": every(10 * SCALE, "notifications.send_due"),
+    "maintain tokens": every(6 * 3600 * SCALE, "maintenance.maintain_tokens"),
     "forget expired": every(1800 * SCALE, "maintenance.forget_expired"),
     "forget dead workers": every(1800 * SCALE, "maintenance.forget_dead_workers"),
 }

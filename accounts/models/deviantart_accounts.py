@@ -110,7 +110,12 @@ class DeviantArtAccount(models.Model):
                 condition=~Q(state="disconnected") | Q(access_token="", refresh_token="", encryption_key__isnull=True),
             ),
         ]
-        indexes = [models.Index(fields=["workspace", "username"], name="deviantart_account_list")]
+        indexes = [
+            models.Index(fields=["workspace", "username"], name="deviantart_account_list"),
+            models.Index(
+                fields=["refresh_expires_at"], name="deviantart_account_login_ends", condition=Q(state="active")
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.username

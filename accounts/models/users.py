@@ -8,6 +8,7 @@ from django.contrib.auth.models import AnonymousUser, PermissionsMixin
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from isekai import clock
@@ -84,6 +85,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     language = models.CharField(_("language"), max_length=16, default="en")
     theme = models.CharField(_("appearance"), max_length=8, choices=Theme, default=Theme.AUTO)
     preferences = models.JSONField(_("preferences"), default=dict, blank=True)
+    # Counted up to end every session at once: those that began under another number are over.
+    session_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
 
     USERNAME_FIELD = "username"
@@ -103,6 +106,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(self.time_zone)
+
+    def get_session_auth_hash(self) -> str:
+        """What a session must have been begun with, compared at every request; changes with password and epoch."""
+        return salted_hmac(
+            "accounts.User.session", f"{self.session_epoch} {self.password}", algorithm="sha256"
+        ).hexdigest()
 
 
 class Membership(models.Model):

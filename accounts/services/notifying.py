@@ -58,6 +58,23 @@ describe(
     ),
 )
 describe(
+    "login_ends_soon",
+    subject=_("The login of %(username)s ends on %(ends_on)s"),
+    text=_(
+        "For a while now DeviantArt has not let Isekai renew its login for %(username)s, which ends on %(ends_on)s. "
+        "Isekai goes on trying. To be sure, connect the account again before that day: %(public_url)s/connect/"
+    ),
+)
+describe(
+    "login_ends_tomorrow",
+    subject=_("Urgent: the login of %(username)s ends within a day"),
+    text=_(
+        "Isekai could not renew its login for %(username)s at DeviantArt, and it ends on %(ends_on)s. From then on the "
+        "works of this account wait, with their times kept. Connect it again now, and they do not have to: "
+        "%(public_url)s/connect/"
+    ),
+)
+describe(
     "client_refused",
     subject=_("DeviantArt refuses this installation"),
     text=_(

@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from accounts.models import DeviantArtAccount, Workspace
 from accounts.services.secrets import ensure_keys
@@ -64,3 +66,22 @@ def connect(sandbox: SandboxProcess, db: None) -> Callable[..., DeviantArtAccoun
 @pytest.fixture
 def account(connect: Callable[..., DeviantArtAccount]) -> DeviantArtAccount:
     return connect("mira")
+
+
+@pytest.fixture
+def later(transactional_db: None) -> Iterator[Callable[[timedelta], None]]:
+    """Moves the database's clock forward, for this connection alone."""
+    moved = timedelta()
+
+    def move(by: timedelta) -> None:
+        nonlocal moved
+        moved += by
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('isekai.now', (clock_timestamp() + make_interval(secs => %s))::text, false)",
+                [moved.total_seconds()],
+            )
+
+    yield move
+    with connection.cursor() as cursor:
+        cursor.execute("RESET isekai.now")
