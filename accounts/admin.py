@@ -26,6 +26,7 @@ from accounts.models import (
 )
 from accounts.services.api_keys import revoke_api_key
 from accounts.services.holding import pause_account, release_account
+from accounts.services.signing_out import sign_out_everywhere
 
 
 class KeptAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types; also below
@@ -74,12 +75,19 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     ordering = ("username",)
     readonly_fields = ("last_login", "created_at")
     inlines = (MembershipInline, IdentityInline)
+    actions = ("sign_out",)
     fieldsets = (
         (None, {"fields": ("username", "password", "email")}),
         (_("How the pages look"), {"fields": ("time_zone", "language", "theme")}),
         (_("Rights"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("When"), {"fields": ("last_login", "created_at")}),
     )
+
+    @admin.action(description=_("Sign out: end their sessions everywhere"), permissions=["change"])
+    def sign_out(self, request: HttpRequest, people: models.QuerySet[User]) -> None:
+        for person in people:
+            sign_out_everywhere(person, user=cast(User, request.user))
+        self.message_user(request, _("They are signed out everywhere."), messages.SUCCESS)
 
     def get_inlines(self, request: HttpRequest, obj: models.Model | None) -> tuple[Any, ...]:  # noqa: ARG002
         return () if obj is None else self.inlines

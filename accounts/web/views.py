@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.errors import FlowUnknown
 from accounts.models import DeviantArtAccount, User
-from accounts.services import connecting
+from accounts.services import connecting, signing_out
 from accounts.services.connecting import Flow
 from accounts.services.workspaces import workspace_for
 from accounts.web.forms import SignInForm, ThemeForm, TimeZoneForm
@@ -68,6 +68,14 @@ def sign_in_deviantart(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return redirect(settings.LOGOUT_REDIRECT_URL)
+
+
+@login_required
+@require_POST
+def sign_out_everywhere(request: SignedInRequest) -> HttpResponse:
+    signing_out.sign_out_everywhere(request.user, user=request.user)
     logout(request)
     return redirect(settings.LOGOUT_REDIRECT_URL)
 
@@ -157,6 +165,12 @@ def _finish_connect(request: HttpRequest, flow: Flow, code: str) -> HttpResponse
     account = connecting.finish_connect(flow, code=code, user=user, workspace=workspace_for(user))
     request.session.cycle_key()
     messages.success(request, _("%(username)s is connected.") % {"username": account.username})
+    if account.missing_scopes:
+        text = _(
+            "You did not allow everything that Isekai asks for (%(scopes)s is missing), so works of %(username)s may "
+            "not go out. Connect it again, and allow all of it."
+        ) % {"username": account.username, "scopes": ", ".join(account.missing_scopes)}
+        messages.warning(request, text)
     return redirect(flow.next or settings.LOGIN_REDIRECT_URL)
 
 

@@ -120,6 +120,17 @@ def test_accounts_are_held_and_released_by_actions(operator):
     assert {event.user.username for event in events if event.user} == {"operator"}
 
 
+def test_people_are_signed_out_by_an_action(operator):
+    user = UserFactory()
+    browser = Client()
+    browser.force_login(user)
+    operator.post(address(User, "changelist"), {"action": "sign_out", "_selected_action": [user.pk]})
+    assert browser.get("/api/me/").status_code in {401, 403}
+    assert operator.get(address(User, "changelist")).status_code == 200
+    event = AuditEvent.objects.get(verb="user.signed_out_everywhere")
+    assert (event.subject_id, event.user) == (user.pk, User.objects.get(username="operator"))
+
+
 def test_keys_are_revoked_by_an_action(operator):
     user = UserFactory()
     key, _raw = create_api_key(workspace_of(user), user=user, name="key", scopes=[ApiKey.Scope.READ])

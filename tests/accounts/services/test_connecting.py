@@ -131,6 +131,29 @@ def test_the_first_to_sign_in_is_no_operator(sandbox, db):
     assert not User.objects.filter(is_superuser=True).exists()
 
 
+def test_twenty_first_logins_at_the_same_moment_make_no_operator(transactional_db, sandbox):
+    begun = [begin_flow() for _ in range(20)]
+    codes = [allow(url, f"artist{number}") for number, (_flow, url) in enumerate(begun)]
+    assert not User.objects.exists()
+    together = threading.Barrier(20)
+
+    def finish(flow: Flow, code: str) -> None:
+        together.wait(60)
+        finish_sign_in(flow, code=code)
+        connection.close()
+
+    threads = [
+        threading.Thread(target=finish, args=(flow, code)) for (flow, _url), code in zip(begun, codes, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert User.objects.count() == 20
+    assert not User.objects.filter(is_staff=True).exists()
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
 def test_who_was_suspended_cannot_sign_in(sandbox, db):
     user = sign_in_as("mira")
     User.objects.filter(pk=user.pk).update(is_active=False)

@@ -39,6 +39,23 @@ def test_a_signed_in_user_connects_several_accounts(signed_in, sandbox, user):
     assert list(stranger.get(CONNECT).context["accounts"]) == []
 
 
+def test_who_did_not_allow_everything_is_told_so_and_sees_it(signed_in, sandbox, user):
+    sandbox.profile(grant_scopes=["basic", "user", "browse", "stash"])
+    signed_in.get(way_back(signed_in, CONNECT))
+    page = signed_in.get(CONNECT)
+    assert [message.level_tag for message in page.context["messages"]] == ["success", "warning"]
+    # Also when it is looked at again.
+    assert "Not everything was allowed: publish, gallery" in signed_in.get(CONNECT).content.decode()
+    sandbox.profile(grant_scopes=None)
+    signed_in.get(way_back(signed_in, CONNECT))
+    assert "Not everything was allowed" not in signed_in.get(CONNECT).content.decode()
+
+
+def test_the_page_offers_to_sign_out_everywhere(signed_in, user):
+    DeviantArtAccountFactory(workspace=workspace_of(user))
+    assert 'action="/sign-out/everywhere/"' in signed_in.get(CONNECT).content.decode()
+
+
 def test_connecting_gives_the_session_a_new_id(signed_in, sandbox, settings):
     back = way_back(signed_in, CONNECT)
     before = cookie_of(signed_in, settings)

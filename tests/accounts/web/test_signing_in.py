@@ -11,11 +11,12 @@ from django.core.cache import caches
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import User
+from accounts.models import AuditEvent, User
 from accounts.web.redirects import safe_next
 from tests.factories import UserFactory
 
 SIGN_IN, START, CALLBACK = "/sign-in/", "/sign-in/deviantart/", "/oauth/deviantart/callback/"
+EVERYWHERE = "/sign-out/everywhere/"
 WORKS = "/works/"
 PASSWORD = "a long password of an operator"
 
@@ -225,6 +226,43 @@ def test_signing_out_ends_the_session_on_the_server(client, sandbox, db, setting
     thief.cookies[settings.SESSION_COOKIE_NAME] = old
     assert not is_signed_in(thief)
     assert not Session.objects.filter(session_key=old).exists()
+
+
+def test_signing_out_everywhere_ends_every_session_of_that_person_and_no_other(client, sandbox, db, settings):
+    browsers = [client, Client(), Client()]
+    for browser in browsers:
+        browser.get(way_back(browser))
+    other = Client()
+    other.get(way_back(other, username="nightjar"))
+    old = [cookie_of(browser, settings) for browser in browsers]
+    assert client.get(EVERYWHERE).status_code == 405
+    assert client.post(EVERYWHERE).headers["Location"] == SIGN_IN
+    for cookie in old:
+        thief = Client()
+        thief.cookies[settings.SESSION_COOKIE_NAME] = cookie
+        assert thief.get("/api/me/").status_code in {401, 403}
+        assert thief.get(WORKS).headers["Location"].startswith(SIGN_IN)
+    assert other.get("/api/me/").status_code == 200
+    event = AuditEvent.objects.get(verb="user.signed_out_everywhere")
+    assert event.user == User.objects.get(username="mira")
+    # Signing in again is as usual.
+    client.get(way_back(client))
+    assert client.get("/api/me/").status_code == 200
+
+
+def test_signing_out_everywhere_needs_a_csrf_token_and_a_session(sandbox, db):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(UserFactory())
+    assert client.post(EVERYWHERE).status_code == 403
+    assert client.get("/api/me/").status_code == 200
+    assert Client().post(EVERYWHERE).headers["Location"].startswith(SIGN_IN)
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(client, operator):
+    client.force_login(operator)
+    operator.set_password("another long password of an operator")
+    operator.save()
+    assert client.get("/api/me/").status_code in {401, 403}
 
 
 def test_a_session_outlives_an_emptied_redis(client, sandbox, db):
