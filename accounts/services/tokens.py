@@ -97,7 +97,7 @@ def usable_token(
     cannot be renewed at the moment, or when the refresh token may have been used up by a refresh whose answer was lost:
     trying that once more comes last, since DeviantArt may take it for theft. Waits while another process renews it.
 
-    Raises LoginLost, ForeignServer, or TokenUnavailable. Must not be called inside a transaction.
+    Raises LoginLost, ForeignServer, TokenUnavailable, or SecretUnreadable. Must not be called inside a transaction.
     """
     margin = settings.TOKEN_REFRESH_MARGIN_SECONDS if must_live_seconds is None else must_live_seconds
     give_up_at = time.monotonic() + 2 * settings.TOKEN_REFRESH_LEASE_SECONDS
@@ -113,8 +113,10 @@ def usable_token(
             if is_alive:
                 return _token_of(account)
             raise TokenUnavailable(retry_after_seconds=wait)
+        # Read before the lease is taken: a lease that is left behind means that it may have been used up.
+        refresh_token = refresh_token_of(account)
         if _take_lease(account):
-            _refresh(account)
+            _refresh(account, refresh_token)
         elif time.monotonic() > give_up_at:
             raise TokenUnavailable(retry_after_seconds=settings.TOKEN_REFRESH_LEASE_SECONDS)
         else:
@@ -231,12 +233,11 @@ def _take_lease(account: DeviantArtAccount) -> bool:
     return taken == 1
 
 
-def _refresh(account: DeviantArtAccount) -> None:
+def _refresh(account: DeviantArtAccount, refresh_token: str) -> None:
     """Ask for a new pair and write down what came of it; the caller reads the row again."""
-    old = refresh_token_of(account)
     asked_at = time.monotonic()
     try:
-        pair = oauth.refresh(deviantart_config(), old, correlation_id=correlation_id() or None)
+        pair = oauth.refresh(deviantart_config(), refresh_token, correlation_id=correlation_id() or None)
     except GrantDead:
         TOKEN_REFRESHES.labels("login_lost").inc()
         lose_login(account.pk, token_version=account.token_version, reason="grant_dead")

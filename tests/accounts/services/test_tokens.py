@@ -3,8 +3,10 @@
 import hashlib
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +26,7 @@ from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
 from tests.accounts.processes import environment_of_this_test
+from tests.deviantart.wire import WireServer, answering, ends_soon, read_request, reply
 from tests.factories import DueDeviationFactory
 
 State = DeviantArtAccount.State
@@ -103,6 +106,32 @@ def test_tokens_that_were_swapped_between_accounts_are_refused(connect):
     change(one, access_token=other.access_token)
     with pytest.raises(SecretUnreadable):
         usable_token(one.pk)
+
+
+def test_plain_text_in_the_database_is_refused_and_never_sent(sandbox, account):
+    table = account._meta.db_table
+    with connection.cursor() as cursor:
+        # With it the table would not take the first of them.
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT deviantart_account_tokens_are_under_its_key")
+    for plain in (stored(account, "access_token"), f"v1:{account.encryption_key_id}:plain"):
+        change(account, access_token=plain, refresh_token=plain)
+        with pytest.raises(SecretUnreadable) as refused:
+            usable_token(account.pk)
+        assert plain not in f"{refused.value} {refused.value!r}"
+        let_expire(account)
+        with pytest.raises(SecretUnreadable):
+            usable_token(account.pk)
+        change(
+            account, refresh_lease_id=None, refresh_lease_until=None, access_expires_at=clock.now() + timedelta(hours=1)
+        )
+    assert refreshes(sandbox) == []
+
+
+def test_another_secret_key_of_django_leaves_every_token_readable(sandbox, account, settings):
+    settings.SECRET_KEY = "x" * 64
+    client_for(account, usable_token(account.pk)).placebo()
+    assert usable_token(account.pk, rejected_version=1).version == 2
 
 
 def test_a_token_is_not_in_its_repr(account):
@@ -218,6 +247,60 @@ def test_a_token_that_still_lives_is_used_while_it_cannot_be_renewed(sandbox, ac
     for _time in range(3):
         assert usable_token(account.pk).version == 1
     assert len(refreshes(sandbox)) == 1
+
+
+# --- a token endpoint that misbehaves on the wire ---------------------------------------------------------------------
+def sending(head: bytes, piece: bytes, pause: float) -> Any:
+    """A script that answers with ``head``, then with ``piece`` again and again for as long as it is let."""
+
+    def script(sock: socket.socket) -> None:
+        read_request(sock)
+        sock.sendall(head)
+        while True:
+            time.sleep(pause)
+            sock.sendall(piece)
+
+    return script
+
+
+ON_THE_WIRE = {
+    "a byte at a time": sending(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" ", 0.02),
+    "a header without an end": sending(b"HTTP/1.1 200 OK\r\nX-Padding: ", b"x", 0.02),
+    "a body without an end": sending(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", b" " * 65536, 0),
+    "nothing": sending(b"", b"", 0.02),
+}
+
+
+@pytest.mark.parametrize("script", ON_THE_WIRE.values(), ids=ON_THE_WIRE)
+def test_a_token_endpoint_without_an_end_is_given_up_within_the_bound(account, settings, script):
+    settings.DEVIANTART_TOKEN_DEADLINE_SECONDS = settings.DEVIANTART_READ_DEADLINE_SECONDS = 0.5
+    with WireServer(script) as server:
+        settings.DEVIANTART_BASE_URL = server.url
+        change(account, base_url=server.url)
+        let_expire(account)
+        with ends_soon(), pytest.raises(TokenUnavailable):
+            usable_token(account.pk)
+        assert server.connections == 1
+    account.refresh_from_db()
+    # Nobody knows whether the refresh token was used up.
+    assert (account.state, account.token_version, account.refresh_in_doubt) == (State.ACTIVE, 1, True)
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent"])
+def test_the_refresh_token_follows_no_redirect(account, settings, status):
+    with WireServer(answering(b"")) as elsewhere, WireServer(redirecting(status, f"{elsewhere.url}/steal")) as server:
+        settings.DEVIANTART_BASE_URL = server.url
+        change(account, base_url=server.url)
+        let_expire(account)
+        with pytest.raises(TokenUnavailable):
+            usable_token(account.pk)
+        assert (server.connections, elsewhere.connections) == (1, 0)
+    account.refresh_from_db()
+    assert account.state == State.ACTIVE
+
+
+def redirecting(status: str, location: str) -> Any:
+    return answering(reply(b"", status=status, headers={"Location": location}))
 
 
 # --- lost answers ----------------------------------------------------------------------------------------------------
