@@ -130,7 +130,7 @@ class Processes:
         assert process.poll() is None, self.log()
         try:
             return requests.get(f"{self.base_url}/health", timeout=2).status_code == requests.codes.ok
-        except requests.ConnectionError:
+        except requests.RequestException:  # not there yet, or too busy with starting
             return False
 
     def _environment(self) -> dict[str, str]:
