@@ -25,8 +25,10 @@ from accounts.models import (
     Workspace,
 )
 from accounts.services.api_keys import revoke_api_key
+from accounts.services.connecting import disconnect_account
 from accounts.services.holding import pause_account, release_account
 from accounts.services.signing_out import sign_out_everywhere
+from isekai.errors import IsekaiError
 
 
 class KeptAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types; also below
@@ -135,7 +137,7 @@ class DeviantArtAccountAdmin(ReadOnlyAdmin):
     list_select_related = ("workspace",)
     search_fields = ("username", "remote_user_id", "=id")
     ordering = ("username",)
-    actions = ("hold", "release")
+    actions = ("hold", "release", "disconnect")
     # Named one by one, so that no ciphertext comes along with a column that is added later.
     fields = (
         "workspace",
@@ -164,6 +166,20 @@ class DeviantArtAccountAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Release: let works out again"), permissions=["change"])
     def release(self, request: HttpRequest, accounts: models.QuerySet[DeviantArtAccount]) -> None:
         self._do(request, accounts, release_account)
+
+    @admin.action(description=_("Disconnect: erase the login, here and at DeviantArt"), permissions=["change"])
+    def disconnect(self, request: HttpRequest, accounts: models.QuerySet[DeviantArtAccount]) -> None:
+        for account in accounts:
+            try:
+                is_revoked = disconnect_account(account, user=cast(User, request.user))
+            except IsekaiError as error:
+                self.message_user(request, f"{account.username}: {error}", messages.ERROR)
+                continue
+            if is_revoked:
+                text, level = _("%(username)s is disconnected."), messages.SUCCESS
+            else:
+                text, level = _("%(username)s is disconnected, but DeviantArt could not be told."), messages.WARNING
+            self.message_user(request, text % {"username": account.username}, level)
 
     def _do(
         self, request: HttpRequest, accounts: models.QuerySet[DeviantArtAccount], service: Callable[..., None]

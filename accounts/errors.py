@@ -22,6 +22,16 @@ class SecretUnreadable(AccountError):
         super().__init__(_("A stored secret cannot be read. The operator of this installation has to look into it."))
 
 
+class KeyNotLost(AccountError):
+    """Only an encryption key that secrets are under, and that the environment does not have, can be given up."""
+
+    code = "key_not_lost"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("There is no lost key of that name: the environment has it, or nothing was ever under it."))
+
+
 class LoginLost(AccountError):
     """DeviantArt no longer lets us act for this account; only its owner can change that, by connecting it again."""
 

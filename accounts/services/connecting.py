@@ -31,6 +31,7 @@ from accounts.errors import (
 from accounts.models import DeviantArtAccount, Identity, User, Workspace
 from accounts.services.audit import record
 from accounts.services.clients import deviantart_config
+from accounts.services.notifying import notify
 from accounts.services.tokens import TOKEN_FIELDS, erase_tokens, refresh_token_of, store_tokens
 from deviantart import oauth
 from deviantart.client import Client
@@ -333,9 +334,10 @@ def disconnect_account(account: DeviantArtAccount, *, user: User) -> bool:
     """End the account's connection: erase its tokens here, and take the authorisation back at DeviantArt.
 
     Works that are scheduled for it stay so and wait, as for every account that is held: connecting it again lets them
-    go on, and nobody has to plan them a second time. Returns False when DeviantArt could not be told; then its owner
-    should take it back there. What an app above registered may refuse, by its own IsekaiError. Nothing happens to an
-    account that is disconnected already.
+    go on, and nobody has to plan them a second time. Its owners are told when it was not one of them.
+
+    Returns False when DeviantArt could not be told; then its owner should take it back there. What an app above
+    registered may refuse, by its own IsekaiError. Nothing happens to an account that is disconnected already.
     """
     with transaction.atomic():
         account = DeviantArtAccount.objects.select_for_update().get(pk=account.pk)
@@ -351,6 +353,13 @@ def disconnect_account(account: DeviantArtAccount, *, user: User) -> bool:
         account.token_version += 1
         account.save(update_fields=TOKEN_FIELDS)
         record("account.disconnected", account, user=user, username=account.username)
+        if not Workspace.objects.of(user).filter(pk=account.workspace_id).exists():
+            notify(
+                "account_disconnected",
+                workspace=account.workspace,
+                dedupe_key=f"account_disconnected:{account.pk}:{account.token_version}",
+                username=account.username,
+            )
     # After the commit: from here on nobody can use these tokens, whatever DeviantArt answers.
     is_revoked = refresh_token is not None and _revoke(account, refresh_token)
     logger.info("account_disconnected", account_id=str(account.pk), is_revoked=is_revoked)

@@ -58,6 +58,14 @@ describe(
     ),
 )
 describe(
+    "account_disconnected",
+    subject=_("%(username)s was disconnected"),
+    text=_(
+        "The people who run this installation have ended its connection to %(username)s at DeviantArt. The works of "
+        "this account keep their times and wait. Connect it again, and they go on: %(public_url)s/connect/"
+    ),
+)
+describe(
     "login_ends_soon",
     subject=_("The login of %(username)s ends on %(ends_on)s"),
     text=_(

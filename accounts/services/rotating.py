@@ -1,4 +1,4 @@
-"""Putting every stored secret under the newest key while everybody goes on working, and retiring the old ones.
+"""Putting every stored secret under the newest key while everybody goes on working, and parting with the old ones.
 
 A batch is read without a lock, encrypted anew in memory, and written by one statement that changes only rows whose pair
 is still the one that was read, and that passes over rows which somebody holds at this moment. So nobody waits for it, a
@@ -16,12 +16,13 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
-from accounts.errors import SecretUnreadable
+from accounts.errors import KeyNotLost, SecretUnreadable
 from accounts.models import DeviantArtAccount, EncryptionKey
 from accounts.models.deviantart_accounts import DeviantArtAccountQuerySet
 from accounts.services.secrets import (
     Place,
     Purpose,
+    configured_keys,
     decrypt,
     encrypt,
     key_id,
@@ -29,6 +30,7 @@ from accounts.services.secrets import (
     rows_per_key,
     verify_keys,
 )
+from accounts.services.tokens import lose_tokens
 from isekai import clock
 
 logger = structlog.get_logger(__name__)
@@ -149,6 +151,28 @@ def retire_unused_keys() -> tuple[list[str], list[str]]:
             kept.append(key.pk)
     logger.info("encryption_keys_retired", key_ids=retired, in_use=kept)
     return retired, kept
+
+
+def give_up_key(name: str) -> int:
+    """Do without a key that is lost: erase what only it could read, and ask the owners to connect again; how many.
+
+    Works keep their times and wait, as after every lost login. Raises KeyNotLost for a key that the environment has or
+    that was never used here.
+    """
+    key = EncryptionKey.objects.filter(pk=name).first()
+    if key is None or name in configured_keys():
+        raise KeyNotLost
+    given_up = 0
+    for account_id in DeviantArtAccount.objects.filter(encryption_key=key).values_list("pk", flat=True):
+        with transaction.atomic():
+            under_it = DeviantArtAccount.objects.filter(pk=account_id, encryption_key=key)
+            account = under_it.select_for_update(of=("self",)).select_related("workspace").first()
+            if account is not None:
+                lose_tokens(account, reason="key_lost")
+                given_up += 1
+    _retire(key)
+    logger.warning("encryption_key_given_up", key_id=name, accounts=given_up)
+    return given_up
 
 
 def _under_other_keys(key: bytes) -> DeviantArtAccountQuerySet:

@@ -176,17 +176,32 @@ def lose_login(account_id: UUID, *, token_version: int, reason: str) -> bool:
         if not lost:
             return False
         account = DeviantArtAccount.objects.select_related("workspace").get(pk=account_id)
-        record("account.login_lost", account, reason=reason)
-        notify(
-            "login_lost",
-            workspace=account.workspace,
-            dedupe_key=f"login_lost:{account_id}:{token_version}",
-            username=account.username,
-            account_id=str(account_id),
-            reason=reason,
-        )
+        _tell_of_lost_login(account)
     logger.warning("account_login_lost", account_id=str(account_id), token_version=token_version, reason=reason)
     return True
+
+
+def lose_tokens(account: DeviantArtAccount, *, reason: str) -> None:
+    """Erase a pair that nobody can read any more, and tell the account's owners; the caller holds the row's lock."""
+    erase_tokens(account)
+    account.state = State.REAUTH_REQUIRED
+    account.state_reason = reason
+    account.token_version += 1
+    account.save(update_fields=TOKEN_FIELDS)
+    _tell_of_lost_login(account)
+    logger.warning("account_tokens_lost", account_id=str(account.pk), reason=reason)
+
+
+def _tell_of_lost_login(account: DeviantArtAccount) -> None:
+    record("account.login_lost", account, reason=account.state_reason)
+    notify(
+        "login_lost",
+        workspace=account.workspace,
+        dedupe_key=f"login_lost:{account.pk}:{account.token_version}",
+        username=account.username,
+        account_id=str(account.pk),
+        reason=account.state_reason,
+    )
 
 
 def _read(account_id: UUID) -> _Reading:

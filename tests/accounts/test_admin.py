@@ -9,7 +9,9 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
+from accounts.errors import AccountBusy
 from accounts.models import ApiKey, AuditEvent, DeviantArtAccount, EncryptionKey, Notification, User, Workspace
+from accounts.services import connecting
 from accounts.services.api_keys import create_api_key
 from accounts.services.audit import record
 from accounts.services.notifying import notify
@@ -118,6 +120,26 @@ def test_accounts_are_held_and_released_by_actions(operator):
     events = AuditEvent.objects.filter(subject_id=account.pk)
     assert {event.verb for event in events} == {"account.paused", "account.released"}
     assert {event.user.username for event in events if event.user} == {"operator"}
+
+
+def test_accounts_are_disconnected_by_an_action_and_their_owners_told(operator, sandbox, connect, monkeypatch):
+    account, busy = connect("mira"), connect("nightjar")
+
+    def refuse(each: DeviantArtAccount, _user: User) -> None:
+        if each == busy:
+            raise AccountBusy
+
+    monkeypatch.setattr(connecting, "_BEFORE_DISCONNECT", [refuse])
+    body = {"action": "disconnect", "_selected_action": [str(account.pk), str(busy.pk)]}
+    page = operator.post(address(DeviantArtAccount, "changelist"), body, follow=True).content.decode()
+    assert "mira is disconnected." in page
+    assert "nightjar: A work of this account is on its way" in page
+    account.refresh_from_db()
+    busy.refresh_from_db()
+    assert (account.state, account.refresh_token, busy.state) == ("disconnected", "", "active")
+    assert [each["path"] for each in sandbox.ledger()["requests"]][-1] == "/oauth2/revoke"
+    notification = Notification.objects.get()
+    assert (notification.kind, notification.workspace) == ("account_disconnected", account.workspace)
 
 
 def test_people_are_signed_out_by_an_action(operator):

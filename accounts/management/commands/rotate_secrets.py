@@ -6,6 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.errors import KeyNotLost
 from accounts.services import rotating
 from accounts.services.rotating import Rotation
 
@@ -37,9 +38,17 @@ class Command(BaseCommand):
         either.add_argument(
             "--drill", action="store_true", help="only show that it would work: take every batch back again"
         )
+        either.add_argument(
+            "--give-up",
+            metavar="KEY_ID",
+            help="do without a key that is lost: what is under it is erased, and the owners have to connect again",
+        )
 
     def handle(self, *_arguments: Any, **options: Any) -> None:
         self.told_at = 0.0
+        if options["give_up"]:
+            self._give_up(options["give_up"])
+            return
         rotate = rotating.rehearse_rotation if options["drill"] else rotating.rotate_secrets
         try:
             rotation = rotate(batch=options["batch"], watch=self._tell)
@@ -52,6 +61,13 @@ class Command(BaseCommand):
         self._complain(rotation)
         if options["retire"]:
             self._retire()
+
+    def _give_up(self, name: str) -> None:
+        try:
+            accounts = rotating.give_up_key(name)
+        except KeyNotLost as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{accounts} accounts have to be connected again; their owners are told.")
 
     def _tell(self, rotation: Rotation) -> None:
         if time.monotonic() - self.told_at >= TELL_SECONDS:

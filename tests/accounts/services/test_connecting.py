@@ -12,7 +12,7 @@ import time_machine
 from django.db import connection
 
 from accounts import errors
-from accounts.models import AuditEvent, DeviantArtAccount, Identity, Membership, User, Workspace
+from accounts.models import AuditEvent, DeviantArtAccount, Identity, Membership, Notification, User, Workspace
 from accounts.services import connecting
 from accounts.services.connecting import Flow, begin_flow, disconnect_account, finish_connect, finish_sign_in
 from accounts.services.secrets import Place, Purpose, decrypt
@@ -399,6 +399,8 @@ def test_disconnecting_erases_the_tokens_and_takes_the_authorisation_back(sandbo
     )
     assert answer.status_code == 401
     assert AuditEvent.objects.filter(verb="account.disconnected", user=user).count() == 1
+    # Who did it themselves need not be told.
+    assert not Notification.objects.exists()
     # Once more is nothing.
     assert disconnect_account(account, user=user)
     assert len(requests_to(sandbox, "/oauth2/revoke")) == 1

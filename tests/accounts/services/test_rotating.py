@@ -14,20 +14,22 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts.models import DeviantArtAccount, EncryptionKey
+from accounts.models import AuditEvent, DeviantArtAccount, EncryptionKey, Notification
 from accounts.services import rotating
-from accounts.services.rotating import Rotation, rehearse_rotation, retire_unused_keys, rotate_secrets
-from accounts.services.secrets import Place, Purpose, decrypt, encrypt, ensure_keys, key_id, rows_per_key
+from accounts.services.rotating import Rotation, give_up_key, rehearse_rotation, retire_unused_keys, rotate_secrets
+from accounts.services.secrets import Place, Purpose, decrypt, encrypt, ensure_keys, key_id, rows_per_key, verify_keys
 from accounts.services.tokens import store_tokens
 from deviantart.oauth import TokenPair
+from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
 from tests.accounts.issuer import Issuer
 from tests.accounts.processes import environment_of_this_test
-from tests.factories import DeviantArtAccountFactory, UserFactory, workspace_of
+from tests.factories import DeviantArtAccountFactory, DueDeviationFactory, UserFactory, workspace_of
 from tests.processes import wait_until
 
 OLD, NEW = bytes(range(32)), bytes(range(100, 132))
@@ -83,9 +85,9 @@ def accounts(db: None, settings: Any) -> list[DeviantArtAccount]:
     return make_accounts(settings, dict(zip(ids, pairs, strict=True)))
 
 
-def all_stored() -> dict[UUID, tuple[str, ...]]:
+def all_stored(accounts: Any = DeviantArtAccount.objects) -> dict[UUID, tuple[str, ...]]:
     """Every pair, all of them as they were at one moment."""
-    found = DeviantArtAccount.objects.values_list("pk", "workspace_id", *rotating.COLUMNS)
+    found = accounts.values_list("pk", "workspace_id", *rotating.COLUMNS)
     return {
         account_id: tuple(
             decrypt(text, place_of(account_id, workspace_id, column), Purpose.TOKEN)
@@ -145,8 +147,8 @@ def test_a_lost_login_is_kept_readable_and_a_disconnected_account_has_nothing(ac
     )
     assert rotate_secrets().done == 4
     settings.ENCRYPTION_KEYS = [NEW]
-    DeviantArtAccount.objects.filter(pk=accounts[1].pk).delete()
-    assert all_stored()[accounts[0].pk] == ("access 0", "refresh 0")
+    connected = DeviantArtAccount.objects.connected()
+    assert all_stored(connected)[accounts[0].pk] == ("access 0", "refresh 0")
 
 
 @pytest.mark.parametrize("front", [NEW, OLD], ids=["an up-to-date process", "one with the old key in front"])
@@ -255,6 +257,55 @@ def test_a_process_that_still_has_the_retired_key_in_front_loses_no_pair(account
     account.save()
     assert account.encryption_key_id == NEW_ID
     assert all_stored()[accounts[0].pk] == ("newer access", "newer refresh")
+
+
+# --- a key that is lost -----------------------------------------------------------------------------------------------
+def test_a_lost_key_is_given_up_with_what_only_it_could_read(accounts, settings):
+    with pytest.raises(Stopped):
+        rotate_secrets(batch=3, watch=stop)
+    settings.ENCRYPTION_KEYS = [NEW]
+    with pytest.raises(ImproperlyConfigured, match=OLD_ID):
+        verify_keys()
+    work = DueDeviationFactory(workspace=accounts[4].workspace, account=accounts[4], files=0)
+    before = Deviation.objects.filter(pk=work.pk).values().get()
+    assert give_up_key(OLD_ID) == 2
+    verify_keys()
+    lost = DeviantArtAccount.objects.filter(pk__in=[account.pk for account in accounts[3:]])
+    for account in lost:
+        assert (account.state, account.state_reason) == (State.REAUTH_REQUIRED, "key_lost")
+        assert (account.access_token, account.refresh_token, account.encryption_key_id) == ("", "", None)
+    assert len(all_stored(DeviantArtAccount.objects.exclude(pk__in=lost))) == 3
+    assert [each.kind for each in Notification.objects.all()] == ["login_lost"] * 2
+    assert AuditEvent.objects.filter(verb="account.login_lost", subject_id=accounts[4].pk).count() == 1
+    assert Deviation.objects.filter(pk=work.pk).values().get() == before
+    assert retired() == {OLD_ID}
+    # Again is nothing, and connecting again is as ever.
+    assert give_up_key(OLD_ID) == 0
+    account = lost[0]
+    store_tokens(account, TokenPair("newer access", "newer refresh", 3600, ()))
+    account.save()
+    assert account.state == State.ACTIVE
+
+
+class Stopped(Exception):
+    """The rotation was ended in its midst."""
+
+
+def stop(_rotation: Rotation) -> None:
+    raise Stopped
+
+
+@pytest.mark.parametrize("name", [OLD_ID, NEW_ID, "00000000", "x"])
+def test_a_key_that_is_not_lost_is_not_given_up(accounts, name):
+    before = rows()
+    with pytest.raises(CommandError, match="no lost key"):
+        run("--give-up", name)
+    assert rows() == before
+
+
+def test_the_command_gives_up_a_lost_key(accounts, settings):
+    settings.ENCRYPTION_KEYS = [NEW]
+    assert "5 accounts have to be connected again" in run("--give-up", OLD_ID)[0]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
