@@ -1,6 +1,7 @@
 """Real processes of ours, against the test's own database, storage and sandbox; killed for real."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -72,6 +73,7 @@ class Processes:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._overridden.disable()
 
     def start(self, *names: str, **environment: str) -> list[subprocess.Popen[bytes]]:
