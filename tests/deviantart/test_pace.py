@@ -571,12 +571,12 @@ def test_twenty_processes_keep_one_pace() -> None:
 
 
 def test_twenty_processes_hear_of_one_refusal() -> None:
-    prefix = f"test:{uuid4()}"
-    pace = Pace(redis_of(settings.REDIS_URL), CONFIG, prefix=prefix)
+    prefix, patient = f"test:{uuid4()}", PaceConfig(base_delay_seconds=100)
+    pace = Pace(redis_of(settings.REDIS_URL), patient, prefix=prefix)
     wait = run_and_die(lambda: limited(pace))
 
     def work() -> float:
-        return refused(Pace(redis_of(settings.REDIS_URL, 30), CONFIG, prefix=prefix)).seconds
+        return refused(Pace(redis_of(settings.REDIS_URL, 30), patient, prefix=prefix)).seconds
 
     assert all(0 < seconds <= wait for seconds in crowd(20, work))
 
