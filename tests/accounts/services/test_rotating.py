@@ -180,7 +180,9 @@ def test_a_disconnect_that_comes_in_between_wins(accounts, while_a_batch_is_in_h
 
 def test_a_row_that_somebody_holds_is_passed_over_and_done_later(transactional_db, accounts):
     counts = []
-    with psycopg.connect(environment_of_this_test()["DATABASE_URL"]) as other:
+    with psycopg.connect(environment_of_this_test()["DATABASE_URL"]) as other, connection.cursor() as cursor:
+        # Nobody waits for it; whoever does, fails here.
+        cursor.execute("SET lock_timeout = '10s'")
         other.execute("SELECT * FROM accounts_deviantartaccount WHERE id = %s FOR UPDATE", [accounts[2].pk])
 
         def let_go(rotation: Rotation) -> None:
@@ -188,6 +190,7 @@ def test_a_row_that_somebody_holds_is_passed_over_and_done_later(transactional_d
             other.rollback()
 
         assert rotate_secrets(watch=let_go).is_complete
+        cursor.execute("RESET lock_timeout")
     assert counts == [4, 5]
 
 
