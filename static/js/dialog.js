@@ -1,8 +1,10 @@
-// Server-made questions land in #dialog and are opened here. The browser returns the focus, and Escape closes.
-document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.target?.id !== "dialog") return;
-  const dialog = detail.target.querySelector("dialog");
-  if (dialog && !dialog.open) dialog.showModal();
+// Server-made questions land in #dialog and are opened here, once htmx is done with them: before that their buttons do
+// nothing yet, and htmx would still move the focus. The browser returns the focus, and Escape closes.
+document.addEventListener("htmx:afterSettle", () => {
+  const dialog = document.querySelector("#dialog > dialog:not([data-asked])");
+  if (!dialog) return;
+  dialog.dataset.asked = "";
+  dialog.showModal();
 });
 
 document.addEventListener("click", event => {

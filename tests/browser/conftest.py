@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.core.signals import request_finished, request_started
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
 
@@ -27,6 +29,7 @@ from tests.factories import (
     UserFactory,
     workspace_of,
 )
+from tests.processes import wait_until
 
 # Playwright's loop runs in the thread of the tests, which ask the database all the same, one after another.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
@@ -51,6 +54,25 @@ def browser_type_launch_args() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def browser_context_args() -> dict[str, Any]:
     return {"viewport": {"width": 1440, "height": 900}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
+
+
+@pytest.fixture
+def undisturbed(transactional_db: None) -> Iterator[None]:
+    """Emptying the tables waits until the last request of this process has been answered, and never for another."""
+    under_way: set[int] = set()
+
+    def begin(**_signal: Any) -> None:
+        under_way.add(threading.get_ident())
+
+    def end(**_signal: Any) -> None:
+        under_way.discard(threading.get_ident())
+
+    request_started.connect(begin)
+    request_finished.connect(end)
+    yield
+    wait_until(lambda: not under_way, what="no request under way")
+    request_started.disconnect(begin)
+    request_finished.disconnect(end)
 
 
 @pytest.fixture
@@ -82,10 +104,13 @@ def meant(problems: list[str]) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def page(context: BrowserContext, problems: list[str]) -> Page:
+def page(undisturbed: None, context: BrowserContext, problems: list[str]) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    return page
+    yield page
+    # An open page goes on asking.
+    for each in context.pages:
+        each.close()
 
 
 # --- who is there ----------------------------------------------------------------------------------------------------

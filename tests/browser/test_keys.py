@@ -74,6 +74,21 @@ def test_publishing_now_gives_the_safe_answer_the_focus(page: Page, signed_in: s
     assert state(work) == "scheduled"
 
 
+def test_works_that_refuse_are_named_in_a_question_that_closes(page: Page, signed_in: str, make_work):
+    good, bad = make_work("Good"), make_work("x" * 51)
+    page.goto(f"{signed_in}/works/")
+    page.get_by_label("Pick Good").check()
+    page.get_by_label(f"Pick {bad.title}").check()
+    page.keyboard.press("t")
+    page.get_by_role("button", name="Schedule 2").press("Enter")
+    question = page.get_by_role("dialog", name="1 work was left as it is")
+    expect(question).to_contain_text("titles of at most 50 characters")
+    assert (state(good), state(bad)) == ("scheduled", "draft")
+    page.get_by_role("button", name="All right").press("Enter")
+    expect(question).to_be_hidden()
+    expect(page.locator(".toast")).to_contain_text("1 work scheduled for")
+
+
 def test_a_file_is_moved_by_its_button_which_keeps_the_focus(page: Page, signed_in: str, make_work):
     work = make_work("Set", files=3, upload_mode="multiple")
     page.goto(signed_in + reverse("deviations:work", args=[work.pk]))
