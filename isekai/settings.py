@@ -264,9 +264,23 @@ PUBLISHER_LOOK_SECONDS = [env.seconds("PUBLISHER_FIRST_LOOK", 5), env.seconds("P
 PUBLISHER_REPEAT_MARGIN_SECONDS = env.seconds("PUBLISHER_REPEAT_MARGIN", 15)
 # A work that is live, but whose url is not yet to be seen, is looked for so long after each look before.
 PUBLISHER_URL_LOOK_SECONDS = [30 * ISEKAI_TIME_SCALE, *(s * ISEKAI_TIME_SCALE for s in (120, 600, 3600, 86_400))]
-# The least pause of an account that DeviantArt told to slow down.
+# The pace of an account: a few calls at once, then one in so long, which is shortened and lengthened by the answers.
+RATE_LIMITER_ENABLED = env.boolean("RATE_LIMITER_ENABLED", True)
 RATE_LIMITER_BASE_DELAY_SECONDS = (
     env.integer("RATE_LIMITER_BASE_DELAY_MS", 3000, least=100, most=300_000) / 1000 * ISEKAI_TIME_SCALE
+)
+RATE_LIMITER_MAX_DELAY_SECONDS = (
+    env.integer("RATE_LIMITER_MAX_DELAY_MS", 300_000, least=1000, most=3_600_000) / 1000 * ISEKAI_TIME_SCALE
+)
+if RATE_LIMITER_MAX_DELAY_SECONDS < RATE_LIMITER_BASE_DELAY_SECONDS:
+    raise ImproperlyConfigured(
+        "RATE_LIMITER_MAX_DELAY_MS has a value that cannot be used; expected: at least RATE_LIMITER_BASE_DELAY_MS."
+    )
+# So many answers 429 in a row hold an account, and so many 503 the installation, for so long.
+CIRCUIT_BREAKER_ENABLED = env.boolean("CIRCUIT_BREAKER_ENABLED", True)
+CIRCUIT_BREAKER_THRESHOLD = env.integer("CIRCUIT_BREAKER_THRESHOLD", 3, least=1, most=1000)
+CIRCUIT_BREAKER_OPEN_SECONDS = (
+    env.integer("CIRCUIT_BREAKER_OPEN_DURATION_MS", 300_000, least=1000, most=3_600_000) / 1000 * ISEKAI_TIME_SCALE
 )
 # How far our clock and DeviantArt's may lie apart when a work is recognised by its time. Not a wait: never scaled.
 PUBLISHER_MATCH_SECONDS = 120
