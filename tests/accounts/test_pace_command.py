@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 
 from accounts.models import AuditEvent, DeviantArtAccount
 from accounts.services.holding import defer_account
-from accounts.services.pacing import RATE_LIMIT, gate
+from accounts.services.pacing import gate
 from deviantart.errors import RateLimited, ServerFailed
 from deviantart.pace import Kind, Permit, Reason, Wait
 from isekai import clock
@@ -75,14 +75,12 @@ def test_an_account_that_is_gone_is_shown_by_its_id(pace: Callable[..., str]) ->
     assert "01890000-0000-7000-8000-000000000000" in pace()
 
 
-@pytest.mark.parametrize("name", ["anna", "ANNA", "id"])
-def test_an_account_is_reset_by_its_name_or_its_id(
-    pace: Callable[..., str], name: str, django_capture_on_commit_callbacks: Any
-) -> None:
+@pytest.mark.parametrize(("name", "reason"), [("anna", "rate_limit"), ("ANNA", "pace"), ("id", "breaker_limited")])
+def test_an_account_is_reset_by_its_name_or_its_id(pace: Callable[..., str], name: str, reason: str) -> None:
     anna, berta = DeviantArtAccountFactory(username="anna"), DeviantArtAccountFactory(username="berta")
     for account in (anna, berta):
         limited(account, times=3)
-        defer_account(account.pk, until=clock.now() + timedelta(hours=1), reason=RATE_LIMIT)
+        defer_account(account.pk, until=clock.now() + timedelta(hours=1), reason=reason)
     assert "anna starts anew" in pace("--reset", str(anna.pk) if name == "id" else name)
     assert isinstance(gate().before_call(anna.pk, Kind.PUBLISH), Permit)
     held = gate().before_call(berta.pk, Kind.PUBLISH)
