@@ -23,6 +23,7 @@ class FakeDeviantArt:
         self.calls: list[str] = []
         self.submit_answers: deque[Any] = deque()
         self.publish_answers: deque[Any] = deque()
+        self.placebo_answers: deque[Any] = deque()
         self.application = "Isekai"
         self.gallery_is_behind = False
         self.pictures: dict[str, bytes] = {}
@@ -43,6 +44,10 @@ class FakeDeviantArt:
         if self.before_publish:
             self.before_publish()
         return self._answer(self.publish_answers, lambda: self._publish(item_id, fields))
+
+    def placebo(self) -> None:
+        self.calls.append("placebo")
+        self._answer(self.placebo_answers, lambda: None)
 
     def gallery_pages(self, **_options: Any) -> Iterator[Page[Deviation]]:
         self.calls.append("gallery")

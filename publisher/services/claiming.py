@@ -39,10 +39,14 @@ class Claim:
     lease_id: UUID
 
 
-def able_accounts() -> Q:
-    """Of accounts that may publish at this moment, as a condition on `DeviantArtAccount`."""
+def able_accounts(*, deferred: bool = False) -> Q:
+    """Of accounts that may publish at this moment, as a condition on `DeviantArtAccount`.
+
+    ``deferred``: also those that may as soon as DeviantArt's own wait is over.
+    """
+    over = Q(not_before__isnull=True) | Q(not_before__lte=clock.DatabaseNow())
     return Q(
-        Q(not_before__isnull=True) | Q(not_before__lte=clock.DatabaseNow()),
+        Q() if deferred else over,
         state=DeviantArtAccount.State.ACTIVE,
         paused=False,
         # What was connected at one server is never sent to another.

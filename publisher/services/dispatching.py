@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db.models import Min
+from django.db.models.functions import Greatest
 
 from accounts.models import DeviantArtAccount
 from deviations.models import Deviation
@@ -29,7 +30,10 @@ def next_due_at() -> datetime | None:
 
     What is due already has been dispatched, or waits for the work of its account that is in flight, whose end wakes it.
     """
-    to_come = Deviation.objects.waiting().filter(
-        account__in=DeviantArtAccount.objects.filter(able_accounts()), due_at__gt=clock.DatabaseNow() + CLAIM_AHEAD
+    to_come = (
+        Deviation.objects.waiting()
+        .filter(account__in=DeviantArtAccount.objects.filter(able_accounts(deferred=True)))
+        .annotate(claimable_at=Greatest("due_at", "account__not_before"))
+        .filter(claimable_at__gt=clock.DatabaseNow() + CLAIM_AHEAD)
     )
-    return to_come.aggregate(next=Min("due_at"))["next"]
+    return to_come.aggregate(next=Min("claimable_at"))["next"]

@@ -27,27 +27,34 @@ def scaled(seconds: float) -> float:
     return seconds * settings.ISEKAI_TIME_SCALE
 
 
-def after_submit(job: Job, publication: Publication, error: DeviantArtError) -> Literal[False]:
+def after_submit(
+    job: Job, publication: Publication, error: DeviantArtError, *, pause: float | None = None
+) -> Literal[False]:
     """An upload did not succeed. Whether an item was made all the same nobody may know, and nothing can list it.
 
     An invisible item does no harm, so the upload is done again; only for a work that was meant for the stash alone
-    would that be a second one, and its owner decides.
+    would that be a second one, and its owner decides. ``pause`` is for how many seconds the account may not call.
     """
     if error.outcome is Outcome.UNKNOWN and job.deviation.stash_only:
         end(job.claim, Deviation.Status.NEEDS_DECISION, reason="stash_unconfirmed")
-    elif not _concerns_the_account(job, error):
+    elif not _concerns_the_account(job, error, pause):
         _try_later_or_give_up(job, publication, error)
     return False
 
 
-def after_publish(job: Job, publication: Publication, item: StashItem, error: DeviantArtError) -> Literal[False]:
-    """A publish call did not succeed: an unknown outcome is looked for, a definite one repeated later or given up."""
+def after_publish(
+    job: Job, publication: Publication, item: StashItem, error: DeviantArtError, *, pause: float | None = None
+) -> Literal[False]:
+    """A publish call did not succeed: an unknown outcome is looked for, a definite one repeated later or given up.
+
+    ``pause`` is for how many seconds the account may not call.
+    """
     unsettled = publication.attempts.publishing().unsettled().count()
     if unsettled >= settings.PUBLISHER_MAX_ATTEMPTS:
         end(job.claim, Deviation.Status.NEEDS_DECISION, reason="unconfirmed")
     elif error.outcome is Outcome.UNKNOWN:
         put_back(job.claim, in_seconds=settings.PUBLISHER_LOOK_SECONDS[0])
-    elif _concerns_the_account(job, error):
+    elif _concerns_the_account(job, error, pause):
         pass
     elif unsettled:
         _after_a_refused_repeat(job, error)
@@ -80,13 +87,14 @@ def give_up(job: Job, publication: Publication, *, reason: str, params: dict[str
     return False
 
 
-def _concerns_the_account(job: Job, error: DeviantArtError) -> bool:
+def _concerns_the_account(job: Job, error: DeviantArtError, pause: float | None = None) -> bool:
     """Whether it is no matter of this work: then the account is held, and the work keeps its time and its counters."""
     account_id = job.account.pk
     now = clock.database_now()
     match error.category:
         case Category.RATE_LIMIT:
-            pause = error.retry_after_seconds or settings.RATE_LIMITER_BASE_DELAY_SECONDS
+            # Without the pace nobody else remembers what DeviantArt asked for.
+            pause = pause or error.retry_after_seconds or settings.RATE_LIMITER_BASE_DELAY_SECONDS
             defer_account(account_id, until=now + timedelta(seconds=pause), reason="rate_limit")
             put_back(job.claim, reason="rate_limit")
         case Category.QUOTA_EXCEEDED:

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from accounts.errors import LoginLost, TokenUnavailable
+from accounts.services.holding import defer_account
 from deviations.models import Deviation, DeviationFile
 from isekai import clock, faults, queue
 from publisher.errors import ClaimLost
@@ -19,6 +20,7 @@ from publisher.services.claiming import Claim, claim_next, end, held, let_go, pu
 from publisher.services.failing import scaled
 from publisher.services.heartbeat import this_worker
 from publisher.services.job import Job
+from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
 
 logger = structlog.get_logger(__name__)
@@ -52,6 +54,11 @@ def _carry_on_while_the_login_lasts(claim: Claim) -> None:
         carry_on(Job.of(claim))
     except LoginLost:
         put_back(claim, reason="login_lost")
+    except NotYet as wait:
+        # The account waits, not the work: nothing is counted, and its works keep their order.
+        until = clock.database_now() + timedelta(seconds=wait.seconds)
+        defer_account(claim.account_id, until=until, reason=wait.reason)
+        put_back(claim, reason=wait.reason)
     except TokenUnavailable:
         put_back(claim, in_seconds=scaled(TOKEN_UNAVAILABLE_SECONDS), reason="token_unavailable")
 

@@ -13,7 +13,6 @@ from accounts.errors import AccountError
 from accounts.services.clients import client_for
 from accounts.services.tokens import usable_token
 from deviantart import types
-from deviantart.client import Client
 from deviantart.errors import DeviantArtError
 from deviantart.rules import normalise_title
 from deviations.media.errors import Refused
@@ -21,6 +20,7 @@ from deviations.media.perceptual import distance, perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Publication
+from publisher.services.turns import NotYet, PacedReader
 
 logger = structlog.get_logger(__name__)
 
@@ -37,31 +37,31 @@ class Recognition:
     why: str = ""
 
 
-def recognise(client: Client, publication: Publication, *, since: datetime) -> Recognition:
+def recognise(reader: PacedReader, publication: Publication, *, since: datetime) -> Recognition:
     """Whether the gallery shows what a publish call begun at ``since`` made; only when everything agrees.
 
     Raises DeviantArtError.
     """
-    alike = list(candidates(client, publication, since=since))
+    alike = list(candidates(reader, publication, since=since))
     if len(alike) != 1:
         return Recognition(None, "several" if alike else "none")
     if _rivals(publication).exists():
         return Recognition(None, "rivals")
     found = alike[0]
-    (about,) = client.deviation_metadata([found.deviation_id], ext_submission=True) or (None,)
+    (about,) = reader.deviation_metadata([found.deviation_id], ext_submission=True) or (None,)
     if about is None or not _submitted_by_us(about):
         return Recognition(None, "other_app")
-    if not resembles(client, found, _hash_of(publication)):
+    if not resembles(reader, found, _hash_of(publication)):
         return Recognition(None, "other_picture")
     return Recognition(found)
 
 
-def candidates(client: Client, publication: Publication, *, since: datetime) -> Iterable[types.Deviation]:
+def candidates(reader: PacedReader, publication: Publication, *, since: datetime) -> Iterable[types.Deviation]:
     """What the gallery has with the same title, published after ``since``, that is no publication of ours yet."""
     title = normalise_title(publication.sent.get("title", ""))
     tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
     found: dict[str, types.Deviation] = {}
-    for page in client.gallery_pages():
+    for page in reader.gallery_pages():
         theirs = (page.date - clock.now()) if page.date else timedelta()
         earliest = since + theirs - tolerance
         for each in page.results:
@@ -73,13 +73,13 @@ def candidates(client: Client, publication: Publication, *, since: datetime) -> 
     return [each for key, each in found.items() if key not in set(known)]
 
 
-def resembles(client: Client, deviation: types.Deviation, expected_hash: str) -> bool:
+def resembles(reader: PacedReader, deviation: types.Deviation, expected_hash: str) -> bool:
     """Whether the picture that DeviantArt shows is the one with ``expected_hash``; a work without one never agrees."""
     picture = deviation.preview or next(reversed(deviation.thumbnails), None) or deviation.content
     if not expected_hash or picture is None:
         return False
     try:
-        seen = perceptual_hash(client.picture(picture.url, PICTURE_MAX_BYTES))
+        seen = perceptual_hash(reader.picture(picture.url, PICTURE_MAX_BYTES))
     except Refused:
         return False
     return distance(seen, expected_hash) <= ALIKE
@@ -89,8 +89,8 @@ def find_url(publication: Publication) -> None:
     """Look for the address of a work that is certainly live, and keep it when there is no doubt which one it is."""
     try:
         client = client_for(publication.account, usable_token(publication.account_id))
-        match = _match(client, publication)
-    except (DeviantArtError, AccountError) as error:
+        match = _match(PacedReader(client, publication.account), publication)
+    except (DeviantArtError, AccountError, NotYet) as error:
         logger.info("url_look_up_failed", publication_id=str(publication.pk), error=error.code)
         return
     if match is None:
@@ -104,14 +104,14 @@ def find_url(publication: Publication) -> None:
         logger.info("url_found", publication_id=str(publication.pk))
 
 
-def _match(client: Client, publication: Publication) -> types.Deviation | None:
+def _match(reader: PacedReader, publication: Publication) -> types.Deviation | None:
     """The candidate for a live publication; where pictures are the same too, the order of the calls decides."""
     began = _began_at(publication)
     own_hash = _hash_of(publication)
     alike = [
         each
-        for each in candidates(client, publication, since=began)
-        if not own_hash or resembles(client, each, own_hash)
+        for each in candidates(reader, publication, since=began)
+        if not own_hash or resembles(reader, each, own_hash)
     ]
     twins = [
         rival

@@ -16,6 +16,7 @@ from publisher.models import Attempt, Publication
 from publisher.services import evidence, failing, recognising, steps
 from publisher.services.claiming import end, put_back
 from publisher.services.job import Job
+from publisher.services.turns import NotYet, PacedReader
 
 logger = structlog.get_logger(__name__)
 
@@ -47,13 +48,16 @@ def repeat_after_seconds() -> float:
 
 def look(job: Job, publication: Publication, *, since: Attempt) -> bool:
     """Look once in the artist's gallery; True when the work was recognised there without a doubt."""
-    client = job.client()
+    reader = PacedReader(job.client(), job.account)
     attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.LOOK_UP)
     faults.reach("look_up_intended")
     try:
-        found = recognising.recognise(client, publication, since=since.started_at)
+        found = recognising.recognise(reader, publication, since=since.started_at)
     except DeviantArtError as error:
         evidence.close_failed(attempt, error)
+        raise
+    except NotYet as wait:
+        evidence.close_not_made(attempt, why=wait.reason)
         raise
     faults.reach("look_up_answered")
     if found.deviation is None:

@@ -8,6 +8,7 @@ import structlog
 from accounts.services.audit import record
 from deviantart import rules
 from deviantart.errors import AlreadyPublished, DeviantArtError, TokenExpired
+from deviantart.pace import Kind
 from deviations import storage
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
 from deviations.models import FileVariant
@@ -18,6 +19,7 @@ from publisher.services import evidence, failing
 from publisher.services.claiming import held, put_back
 from publisher.services.job import Job, longest_wait_before_sending, while_in_time
 from publisher.services.sending import Submission, checked, publish_fields_of, submission_of
+from publisher.services.turns import wait_for_turn
 
 logger = structlog.get_logger(__name__)
 
@@ -58,6 +60,7 @@ def _item_in_hand(job: Job, publication: Publication, submission: Submission) ->
 def submit(job: Job, publication: Publication, submission: Submission, *, again: bool = True) -> StashItem | None:
     """Upload the file into a new item of the artist's stash; None when the work had to be let go."""
     client = job.client()
+    turn = wait_for_turn(job.account, Kind.PUBLISH, client)
     attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.SUBMIT)
     faults.reach("submit_intended")
     try:
@@ -92,6 +95,7 @@ def submit(job: Job, publication: Publication, submission: Submission, *, again:
         return None
     except TokenExpired as error:
         evidence.close_failed(attempt, error)
+        turn.over(error)
         if again:
             job.renew_token()
             return submit(job, publication, submission, again=False)
@@ -99,10 +103,11 @@ def submit(job: Job, publication: Publication, submission: Submission, *, again:
         return None
     except DeviantArtError as error:
         evidence.close_failed(attempt, error)
-        failing.after_submit(job, publication, error)
+        failing.after_submit(job, publication, error, pause=turn.over(error))
         return None
     faults.reach("submit_answered")
     item = evidence.close_submitted(attempt, receipt, fingerprint=submission.fingerprint(job.account.pk))
+    turn.over()
     faults.reach("item_committed")
     return item if item.state == StashItem.State.IN_HAND else StashItem.objects.in_hand(publication.pk)
 
@@ -116,6 +121,7 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
     client = job.client()
     fields = publish_fields_of(job.deviation)
     first = not publication.attempts.publishing().exists()
+    turn = wait_for_turn(job.account, Kind.PUBLISH, client)
     attempt = evidence.open_attempt(
         job.claim, publication, Attempt.Step.PUBLISH, stash_item=item, sent=_sent(job, publication, item, fields)
     )
@@ -132,21 +138,24 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
         return False
     except AlreadyPublished as error:
         evidence.close_live_before(attempt, error)
+        turn.over(error)
         if first:
             # Nobody but the artist can have done that.
             record("deviation.published_by_hand", job.deviation, item_id=str(item.item_id))
         return True
     except TokenExpired as error:
         evidence.close_failed(attempt, error)
+        turn.over(error)
         if again:
             job.renew_token()
             return publish(job, publication, item, again=False)
         return failing.after_publish(job, publication, item, error)
     except DeviantArtError as error:
         evidence.close_failed(attempt, error)
-        return failing.after_publish(job, publication, item, error)
+        return failing.after_publish(job, publication, item, error, pause=turn.over(error))
     faults.reach("publish_answered")
     evidence.close_published(attempt, receipt)
+    turn.over()
     faults.reach("publish_committed")
     return True
 

@@ -3,8 +3,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from redis import Redis
 
 from accounts.services.tokens import Token
+from deviantart.breaker import Breaker, BreakerConfig
+from deviantart.pace import Pace, PaceConfig
 from deviations.models import Deviation
 from publisher.models import Worker
 from publisher.services import heartbeat, job, recognising
@@ -35,6 +38,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def deviantart(monkeypatch: pytest.MonkeyPatch, sent: list[Any], settings: Any) -> FakeDeviantArt:
     """DeviantArt as one object; every account's login is good."""
     fake = FakeDeviantArt()
+    # How calls are paced has tests of its own, against a Redis.
+    monkeypatch.setattr("publisher.services.turns.pace", lambda: Pace(Redis(), PaceConfig(enabled=False)))
+    monkeypatch.setattr("publisher.services.turns.breaker", lambda: Breaker(Redis(), BreakerConfig(enabled=False)))
     settings.DEVIANTART_APPLICATION_NAME = fake.application
     settings.DEVIANTART_BASE_URL = "http://127.0.0.1:9080"
     for module in (job, recognising):

@@ -1,0 +1,138 @@
+"""An account's turn to call DeviantArt: asked for before each call, and told what became of it after.
+
+A wait of up to a second is slept; a longer one lets the work go and defers the account, which counts as nothing.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import Min
+
+from accounts.models import DeviantArtAccount
+from accounts.services.pacing import breaker, pace
+from deviantart.breaker import Held, Probe
+from deviantart.client import Client
+from deviantart.errors import DeviantArtError
+from deviantart.pace import Kind, Permit, Wait
+from deviantart.types import Deviation as RemoteDeviation
+from deviantart.types import Metadata, Page
+from deviations.models import Deviation
+from isekai import clock
+from publisher.errors import PublisherError
+
+logger = structlog.get_logger(__name__)
+
+SLEPT_SECONDS = 1.0
+
+
+class NotYet(PublisherError):
+    """The account may not call before ``seconds`` have passed; ``reason`` is a code for why."""
+
+    code = "not_yet"
+
+    def __init__(self, seconds: float, *, reason: str) -> None:
+        super().__init__(f"Not before {seconds:.1f} s: {reason}.")
+        self.seconds = seconds
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call that may start now."""
+
+    account_id: str
+    permit: Permit
+
+    def over(self, error: DeviantArtError | None = None) -> float | None:
+        """Say what became of the call; the seconds for which nothing more may be asked, if DeviantArt said so."""
+        wait = pace().after_call(self.permit, error)
+        held = breaker().after_call(self.account_id, error, started_at=self.permit.started_at)
+        return max((each.seconds for each in (wait, held) if each is not None), default=None)
+
+
+def wait_for_turn(account: DeviantArtAccount, kind: Kind, client: Client) -> Turn:
+    """The account's turn, now or within a second; raises NotYet when it comes later."""
+    account_id = str(account.pk)
+    _ask_breakers(account_id, client)
+    next_due = None if kind is Kind.PUBLISH else _next_due_in_seconds(account)
+    while True:
+        answer = pace().before_call(account_id, kind, next_due_in_seconds=next_due)
+        if isinstance(answer, Permit):
+            return Turn(account_id, answer)
+        if answer.seconds > SLEPT_SECONDS:
+            raise NotYet(answer.seconds, reason=_why(answer))
+        time.sleep(answer.seconds)
+
+
+def _ask_breakers(account_id: str, client: Client) -> None:
+    """Raise NotYet while a breaker is open; whoever comes first after that asks something harmless, and finds out."""
+    answer = breaker().before_call(account_id, may_probe=True)
+    if isinstance(answer, Probe):
+        found: DeviantArtError | None = None
+        try:
+            client.placebo()
+        except DeviantArtError as error:
+            found = error
+        except BaseException:
+            breaker().give_way(answer)
+            raise
+        answer = breaker().after_probe(answer, found)
+    if isinstance(answer, Held):
+        raise NotYet(answer.seconds, reason=f"breaker_{answer.cause.value}")
+
+
+def _why(wait: Wait) -> str:
+    return "pace" if wait.reason.value in {"spacing", "reserved"} else "rate_limit"
+
+
+def _next_due_in_seconds(account: DeviantArtAccount) -> float | None:
+    """When the account's next work falls due: a reading call keeps out of its way."""
+    coming = Deviation.objects.waiting().filter(account=account, status=Deviation.Status.SCHEDULED)
+    due: datetime | None = coming.aggregate(next=Min("due_at"))["next"]
+    return None if due is None else max(0.0, (due - clock.database_now()) / timedelta(seconds=1))
+
+
+class PacedReader:
+    """What of a client is needed to look something up, each call of it in the account's turn.
+
+    The first turn is taken when the reader is made, which raises NotYet when there is none.
+    """
+
+    def __init__(self, client: Client, account: DeviantArtAccount) -> None:
+        self._client = client
+        self._account = account
+        self._first: Turn | None = wait_for_turn(account, Kind.READ, client)
+
+    def gallery_pages(self) -> Iterator[Page[RemoteDeviation]]:
+        """As the client's. Raises NotYet between two pages."""
+        pages = iter(self._client.gallery_pages())
+        while True:
+            with self._turn():
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+            if not page.has_more:
+                return
+
+    def deviation_metadata(self, ids: Sequence[str], *, ext_submission: bool = False) -> tuple[Metadata, ...]:
+        with self._turn():
+            return self._client.deviation_metadata(ids, ext_submission=ext_submission)
+
+    def picture(self, url: str, max_bytes: int) -> bytes:
+        """Pictures come from elsewhere, and cost the account nothing."""
+        return self._client.picture(url, max_bytes)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        turn, self._first = self._first or wait_for_turn(self._account, Kind.READ, self._client), None
+        try:
+            yield
+        except DeviantArtError as error:
+            turn.over(error)
+            raise
+        turn.over()
