@@ -21,7 +21,7 @@ SEEDS = [int(seed) for seed in os.environ.get("HOSTILE_SEEDS", "1,2,3,4,5").spli
 ARTISTS, WORKS_EACH = 20, 10
 SPREAD_SECONDS = 30
 # Waits of up to a quarter of an hour by the real clock's measure, at a tenth; what is not settled by then is stuck.
-BOUND_SECONDS = 420
+BOUND_SECONDS = float(os.environ.get("HOSTILE_BOUND_SECONDS", "420"))
 SCALE = "0.1"
 
 
@@ -30,6 +30,7 @@ def measure() -> Sequence[Measurement]:
 
 
 def run(seed: int) -> Iterator[Measurement]:
+    from accounts.models import DeviantArtAccount
     from deviations.models import Deviation
     from publisher.models import Publication
     from tests.processes import Processes
@@ -61,6 +62,13 @@ def run(seed: int) -> Iterator[Measurement]:
     yield Measurement(f"seed {seed}: faults applied", sum(applied.values()), "calls")
     yield Measurement(f"seed {seed}: calls", len(ledger["requests"]), "calls")
     yield Measurement(f"seed {seed}: took", took, "s")
+    waiting = Counter(
+        DeviantArtAccount.objects.filter(deviations__in=works, not_before__isnull=False)
+        .distinct()
+        .values_list("not_before_reason", flat=True)
+    )
+    for reason, count in sorted(waiting.items()):
+        yield Measurement(f"seed {seed}: last deferred for {reason}", count, "accounts")
     for (status, reason), count in sorted(reasons.items()):
         yield Measurement(f"seed {seed}: {status}, {reason}", count, "works")
 

@@ -14,6 +14,7 @@ from accounts.services.clients import client_for
 from accounts.services.tokens import usable_token
 from deviantart import types
 from deviantart.errors import DeviantArtError
+from deviantart.pace import Kind
 from deviantart.rules import normalise_title
 from deviations.media.errors import Refused
 from deviations.media.perceptual import distance, perceptual_hash
@@ -89,7 +90,7 @@ def find_url(publication: Publication) -> None:
     """Look for the address of a work that is certainly live, and keep it when there is no doubt which one it is."""
     try:
         client = client_for(publication.account, usable_token(publication.account_id))
-        match = _match(PacedReader(client, publication.account), publication)
+        match = _match(PacedReader(client, publication.account, Kind.READ), publication)
     except (DeviantArtError, AccountError, NotYet) as error:
         logger.info("url_look_up_failed", publication_id=str(publication.pk), error=error.code)
         return

@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 
 from deviantart.errors import Category, DeviantArtError
+from deviantart.pace import Kind
 from deviations.models import Deviation
 from isekai import clock, faults
 from publisher.models import Attempt, Publication
@@ -48,7 +49,7 @@ def repeat_after_seconds() -> float:
 
 def look(job: Job, publication: Publication, *, since: Attempt) -> bool:
     """Look once in the artist's gallery; True when the work was recognised there without a doubt."""
-    reader = PacedReader(job.client(), job.account)
+    reader = PacedReader(job.client(), job.account, Kind.PUBLISH)
     attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.LOOK_UP)
     faults.reach("look_up_intended")
     try:

@@ -13,11 +13,10 @@ import structlog
 from django.db.models import Min
 
 from accounts.models import DeviantArtAccount
-from accounts.services.pacing import breaker, pace
-from deviantart.breaker import Held, Probe
+from accounts.services.pacing import gate
 from deviantart.client import Client
 from deviantart.errors import DeviantArtError
-from deviantart.pace import Kind, Permit, Wait
+from deviantart.pace import Kind, Permit, Reason
 from deviantart.types import Deviation as RemoteDeviation
 from deviantart.types import Metadata, Page
 from deviations.models import Deviation
@@ -27,6 +26,13 @@ from publisher.errors import PublisherError
 logger = structlog.get_logger(__name__)
 
 SLEPT_SECONDS = 1.0
+REASONS = {
+    Reason.SPACING: "pace",
+    Reason.RESERVED: "pace",
+    Reason.PENALTY: "rate_limit",
+    Reason.APPLICATION: "rate_limit",
+    Reason.HELD: "breaker",
+}
 
 
 class NotYet(PublisherError):
@@ -44,49 +50,29 @@ class NotYet(PublisherError):
 class Turn:
     """One call that may start now."""
 
-    account_id: str
     permit: Permit
 
     def over(self, error: DeviantArtError | None = None) -> float | None:
-        """Say what became of the call; the seconds for which nothing more may be asked, if DeviantArt said so."""
-        wait = pace().after_call(self.permit, error)
-        held = breaker().after_call(self.account_id, error, started_at=self.permit.started_at)
-        return max((each.seconds for each in (wait, held) if each is not None), default=None)
+        """Say what became of the call; the seconds for which nothing more may be asked, if that follows from it."""
+        wait = gate().after_call(self.permit, error)
+        return None if wait is None else wait.seconds
 
 
 def wait_for_turn(account: DeviantArtAccount, kind: Kind, client: Client) -> Turn:
-    """The account's turn, now or within a second; raises NotYet when it comes later."""
-    account_id = str(account.pk)
-    _ask_breakers(account_id, client)
+    """The account's turn, now or within a second; raises NotYet when it comes later.
+
+    A call of a work in hand is urgent whatever it is, a look-up too: what waits for it is the account's other works.
+    """
     next_due = None if kind is Kind.PUBLISH else _next_due_in_seconds(account)
+    left = SLEPT_SECONDS
     while True:
-        answer = pace().before_call(account_id, kind, next_due_in_seconds=next_due)
+        answer = gate().before_call(account.pk, kind, probe=client.placebo, next_due_in_seconds=next_due)
         if isinstance(answer, Permit):
-            return Turn(account_id, answer)
-        if answer.seconds > SLEPT_SECONDS:
-            raise NotYet(answer.seconds, reason=_why(answer))
+            return Turn(answer)
+        if answer.seconds > left:
+            raise NotYet(answer.seconds, reason=REASONS[answer.reason])
+        left -= answer.seconds
         time.sleep(answer.seconds)
-
-
-def _ask_breakers(account_id: str, client: Client) -> None:
-    """Raise NotYet while a breaker is open; whoever comes first after that asks something harmless, and finds out."""
-    answer = breaker().before_call(account_id, may_probe=True)
-    if isinstance(answer, Probe):
-        found: DeviantArtError | None = None
-        try:
-            client.placebo()
-        except DeviantArtError as error:
-            found = error
-        except BaseException:
-            breaker().give_way(answer)
-            raise
-        answer = breaker().after_probe(answer, found)
-    if isinstance(answer, Held):
-        raise NotYet(answer.seconds, reason=f"breaker_{answer.cause.value}")
-
-
-def _why(wait: Wait) -> str:
-    return "pace" if wait.reason.value in {"spacing", "reserved"} else "rate_limit"
 
 
 def _next_due_in_seconds(account: DeviantArtAccount) -> float | None:
@@ -102,10 +88,11 @@ class PacedReader:
     The first turn is taken when the reader is made, which raises NotYet when there is none.
     """
 
-    def __init__(self, client: Client, account: DeviantArtAccount) -> None:
+    def __init__(self, client: Client, account: DeviantArtAccount, kind: Kind) -> None:
         self._client = client
         self._account = account
-        self._first: Turn | None = wait_for_turn(account, Kind.READ, client)
+        self._kind = kind
+        self._first: Turn | None = wait_for_turn(account, kind, client)
 
     def gallery_pages(self) -> Iterator[Page[RemoteDeviation]]:
         """As the client's. Raises NotYet between two pages."""
@@ -129,7 +116,7 @@ class PacedReader:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        turn, self._first = self._first or wait_for_turn(self._account, Kind.READ, self._client), None
+        turn, self._first = self._first or wait_for_turn(self._account, self._kind, self._client), None
         try:
             yield
         except DeviantArtError as error:

@@ -7,6 +7,7 @@ from redis import Redis
 
 from accounts.services.tokens import Token
 from deviantart.breaker import Breaker, BreakerConfig
+from deviantart.gate import Gate
 from deviantart.pace import Pace, PaceConfig
 from deviations.models import Deviation
 from publisher.models import Worker
@@ -39,8 +40,8 @@ def deviantart(monkeypatch: pytest.MonkeyPatch, sent: list[Any], settings: Any) 
     """DeviantArt as one object; every account's login is good."""
     fake = FakeDeviantArt()
     # How calls are paced has tests of its own, against a Redis.
-    monkeypatch.setattr("publisher.services.turns.pace", lambda: Pace(Redis(), PaceConfig(enabled=False)))
-    monkeypatch.setattr("publisher.services.turns.breaker", lambda: Breaker(Redis(), BreakerConfig(enabled=False)))
+    open_gate = Gate(Pace(Redis(), PaceConfig(enabled=False)), Breaker(Redis(), BreakerConfig(enabled=False)))
+    monkeypatch.setattr("publisher.services.turns.gate", lambda: open_gate)
     settings.DEVIANTART_APPLICATION_NAME = fake.application
     settings.DEVIANTART_BASE_URL = "http://127.0.0.1:9080"
     for module in (job, recognising):

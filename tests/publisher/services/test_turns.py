@@ -11,6 +11,7 @@ from redis import Redis
 from accounts.models import DeviantArtAccount
 from deviantart.breaker import Breaker, BreakerConfig
 from deviantart.errors import AnswerLost, RateLimited, ServerFailed
+from deviantart.gate import Gate
 from deviantart.pace import Kind, Pace, PaceConfig
 from deviations.models import Deviation
 from isekai import clock
@@ -35,14 +36,14 @@ def pace(redis: Redis, deviantart: FakeDeviantArt, monkeypatch: pytest.MonkeyPat
     pace = Pace(redis, config, prefix=f"test:{new_id()}")
     # What a Redis that has just begun does not know was perhaps bad; this one has known for long.
     redis.set(f"{pace._prefix}:remembers_since", 0)
-    monkeypatch.setattr(turns, "pace", lambda: pace)
+    monkeypatch.setattr(turns, "gate", lambda: Gate(pace, Breaker(redis, BreakerConfig(enabled=False))))
     return pace
 
 
 @pytest.fixture
 def breaker(redis: Redis, deviantart: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch) -> Breaker:
     breaker = Breaker(redis, BreakerConfig(threshold=1, open_seconds=60), prefix=f"test:{new_id()}")
-    monkeypatch.setattr(turns, "breaker", lambda: breaker)
+    monkeypatch.setattr(turns, "gate", lambda: Gate(Pace(redis, PaceConfig(enabled=False)), breaker))
     return breaker
 
 
@@ -83,15 +84,31 @@ def test_a_short_wait_is_slept(
     deviantart: FakeDeviantArt, make_due: MakeDue, pace: Pace, monkeypatch: pytest.MonkeyPatch
 ):
     slept: list[float] = []
-    monkeypatch.setattr(turns, "SLEPT_SECONDS", 6.0)
-    monkeypatch.setattr(turns.time, "sleep", lambda seconds: (slept.append(seconds), pace.reset(account_id)))
     first = make_due(b"one")
-    account_id = first.account_id
-    assert account_id is not None
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        pace.reset(account_of(first).pk)
+
+    monkeypatch.setattr(turns, "SLEPT_SECONDS", 6.0)
+    monkeypatch.setattr("publisher.services.turns.time.sleep", sleep)
     run(first)
     second = run(make_due(b"two", account=first.account, workspace=first.workspace))
     assert second.status == Deviation.Status.PUBLISHED
     assert len(slept) == 1
+
+
+def test_a_look_up_does_not_wait_for_the_works_that_wait_for_it(
+    deviantart: FakeDeviantArt, make_due: MakeDue, pace: Pace
+):
+    deviantart.publish_answers.append((AnswerLost(), "after"))
+    work = run(make_due())
+    make_due(b"due too", account=work.account, workspace=work.workspace, publish_at=clock.now())
+    pace.reset(account_of(work).pk)
+    early = clock.now() - timedelta(hours=1)
+    Deviation.objects.filter(pk=work.pk).update(publish_at=early, next_attempt_at=early)
+    run(work)
+    assert deviantart.calls == ["submit", "publish", "gallery"]
 
 
 def test_another_account_does_not_wait(deviantart: FakeDeviantArt, make_due: MakeDue, pace: Pace):
@@ -128,7 +145,7 @@ def test_an_open_breaker_holds_the_account_and_a_probe_closes_it(
     DeviantArtAccount.objects.filter(pk=work.account_id).update(not_before=None)
     Deviation.objects.filter(pk=work.pk).update(next_attempt_at=None)
     work = run(work)
-    assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "breaker_limited")
+    assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "breaker")
     assert deviantart.calls == ["submit"]
     breaker.reset(work.account_id)
     DeviantArtAccount.objects.filter(pk=work.account_id).update(not_before=None)
@@ -143,7 +160,8 @@ def test_a_probe_is_a_harmless_call_and_never_a_work(
     assert work.account_id is not None
     moment = [1_000_000.0]
     watched = Breaker(breaker._redis, breaker.config, prefix=breaker._prefix, clock=lambda: moment[0])
-    monkeypatch.setattr(turns, "breaker", lambda: watched)
+    gate = Gate(Pace(breaker._redis, PaceConfig(enabled=False)), watched)
+    monkeypatch.setattr(turns, "gate", lambda: gate)
     watched.after_call(work.account_id, RateLimited())
     moment[0] += 120
     deviantart.placebo_answers.append(ServerFailed(http_status=500))
