@@ -181,6 +181,13 @@ def test_no_word_of_an_artist_becomes_markup(plain, account, make_pictured, read
     assert not page.all("b")
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_a_page_that_is_open_takes_no_more_files_once_the_work_is_on_its_way(htmx, account, state):
+    work = STATES[state](account)
+    parts = htmx.get(url("state", work)).content.decode()
+    assert ("data-fixed" in parts) is ("edit" not in MAY[state])
+
+
 def test_a_live_work_links_to_itself_on_deviantart(plain, account, read):
     work = _live(account)
     Publication.objects.create(
