@@ -41,7 +41,7 @@ function tell(item, status, sentence, { percent = null, again = false } = {}) {
 }
 
 function accept(file) {
-  if (!section.checkVisibility()) return; // the work went on its way meanwhile
+  if (document.querySelector("#files[data-fixed]")) return; // the work went on its way meanwhile
   const entry = { file, item: row(file), control: null };
   entry.item.querySelector("[data-away]").addEventListener("click", () => {
     entry.control?.abort();
