@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,25 @@ def table(measurements: Sequence[Measurement]) -> str:
     return "\n".join(f"{each.name:<{width}}  {each.value:>12,.2f} {each.unit}" for each in measurements)
 
 
-def report(measure: Callable[[], Sequence[Measurement]], arguments: Sequence[str] | None = None) -> None:
+class Findings(Protocol):
+    """What a benchmark has found, where single numbers in a column do not show it."""
+
+    def as_table(self) -> str: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+def report(measure: Callable[[], Sequence[Measurement] | Findings], arguments: Sequence[str] | None = None) -> None:
     """Set Django up, measure, and print; called by the file of the benchmark when it is run."""
     import django
 
     django.setup()
-    measurements = measure()
-    if "--json" in (sys.argv[1:] if arguments is None else arguments):
-        results = [{"name": each.name, "value": round(each.value, 4), "unit": each.unit} for each in measurements]
+    found = measure()
+    wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    if not isinstance(found, Sequence):
+        print(json.dumps(found.as_json()) if wants_json else found.as_table())
+    elif wants_json:
+        results = [{"name": each.name, "value": round(each.value, 4), "unit": each.unit} for each in found]
         print(json.dumps({"benchmark": Path(sys.argv[0]).stem, "results": results}))
     else:
-        print(table(measurements))
+        print(table(found))
