@@ -1,6 +1,6 @@
 """The operator's door to people, accounts and keys. Secrets are never shown; states change by named actions alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from django.contrib import admin, messages
@@ -9,6 +9,7 @@ from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from redis.exceptions import RedisError
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
@@ -27,7 +28,9 @@ from accounts.models import (
 from accounts.services.api_keys import revoke_api_key
 from accounts.services.connecting import disconnect_account
 from accounts.services.holding import pause_account, release_account
+from accounts.services.pacing import breaker, pace, reset_pace
 from accounts.services.signing_out import sign_out_everywhere
+from deviantart.breaker import Position
 from isekai.errors import IsekaiError
 
 
@@ -130,6 +133,27 @@ class IdentityAdmin(ReadOnlyAdmin):
     search_fields = ("remote_id", "user__username")
 
 
+def _limits() -> list[Callable[[DeviantArtAccount], str]]:
+    """Columns with the pace and the breaker of each account, read from Redis once a page; none while it is away."""
+    try:
+        paces = {state.account: state for state in pace().states()}
+        breakers = {state.account: state for state in breaker().states()}
+    except RedisError:
+        return []
+
+    @admin.display(description=_("Pace"))
+    def pace_of(account: DeviantArtAccount) -> str:
+        state = paces.get(str(account.pk))
+        return "–" if state is None else _("%(seconds).1f s") % {"seconds": state.spacing_seconds}
+
+    @admin.display(description=_("Breaker"))
+    def breaker_of(account: DeviantArtAccount) -> str:
+        state = breakers.get(str(account.pk))
+        return str(Position.CLOSED if state is None else state.position)
+
+    return [pace_of, breaker_of]
+
+
 @admin.register(DeviantArtAccount)
 class DeviantArtAccountAdmin(ReadOnlyAdmin):
     list_display = ("username", "workspace", "state", "paused", "not_before", "access_expires_at", "connected_at")
@@ -137,7 +161,7 @@ class DeviantArtAccountAdmin(ReadOnlyAdmin):
     list_select_related = ("workspace",)
     search_fields = ("username", "remote_user_id", "=id")
     ordering = ("username",)
-    actions = ("hold", "release", "disconnect")
+    actions = ("hold", "release", "reset_pace", "disconnect")
     # Named one by one, so that no ciphertext comes along with a column that is added later.
     fields = (
         "workspace",
@@ -158,6 +182,16 @@ class DeviantArtAccountAdmin(ReadOnlyAdmin):
         "refresh_retry_at",
         "connected_at",
     )
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        return (*super().get_list_display(request), *_limits())
+
+    @admin.action(description=_("Reset the pace, and close the breaker"), permissions=["change"])
+    def reset_pace(self, request: HttpRequest, accounts: models.QuerySet[DeviantArtAccount]) -> None:
+        try:
+            self._do(request, accounts, reset_pace)
+        except RedisError:
+            self.message_user(request, _("Redis does not answer, so nothing was reset."), messages.ERROR)
 
     @admin.action(description=_("Hold: let nothing out"), permissions=["change"])
     def hold(self, request: HttpRequest, accounts: models.QuerySet[DeviantArtAccount]) -> None:

@@ -1,19 +1,24 @@
 """What Prometheus reads of the DeviantArt accounts and their tokens."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from django.db.models import Count
-from prometheus_client import REGISTRY, Counter
+from prometheus_client import REGISTRY
+from prometheus_client import Counter as CounterMetric
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from accounts.models import DeviantArtAccount
+from accounts.services.pacing import breaker
 from accounts.services.secrets import rows_per_key
+from deviantart.breaker import Position, Scope
 from isekai.readiness import Question
 
 # `renewed`, `login_lost`, or the code of the error that left everything as it was.
-TOKEN_REFRESHES = Counter("token_refreshes", "Refreshes of DeviantArt tokens, by what came of them", ["outcome"])
+TOKEN_REFRESHES = CounterMetric("token_refreshes", "Refreshes of DeviantArt tokens, by what came of them", ["outcome"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +53,35 @@ class StoredCollector(Collector):
             yield family
 
 
+def count_breakers() -> Counter[tuple[str, str]]:
+    """How many breakers there are by scope and position. Raises RedisError where there is no answer."""
+    return Counter(
+        (Scope.INSTALLATION if state.account is None else Scope.ACCOUNT, state.position) for state in breaker().states()
+    )
+
+
+class BreakersCollector(Collector):
+    """Asks Redis for the breakers whenever somebody asks; there is no number while it is away."""
+
+    def __init__(self) -> None:
+        self._question = Question("metrics of breakers", count_breakers)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            "deviantart_breakers",
+            "Breakers in this position, of accounts and of the installation",
+            labels=["scope", "position"],
+        )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        found = self._question.answer()
+        if found is None:
+            return
+        (family,) = self.describe()
+        for scope, position in product(Scope, Position):
+            family.add_metric([scope, position], found[scope, position])
+        yield family
+
+
 REGISTRY.register(StoredCollector())
+REGISTRY.register(BreakersCollector())
