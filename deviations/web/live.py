@@ -3,7 +3,7 @@
 What a page has seen is a token, `<moment>.<digest>.<marks>`, with a mark for every work that was changed within ten
 seconds before that moment: looking back so far, a transaction that was committed a little after a later one, or by a
 host whose clock is behind, is not missed, and what the page knows already is not told again. Who changes a work sets
-its ``updated_at``; nothing else of it is compared. The digest stands for the accounts, and for how often to ask.
+its ``updated_at``; nothing else of it is compared. The digest stands for the accounts.
 """
 
 import hashlib
@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 
 from django.contrib import auth
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, OuterRef
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
 
 from accounts.models import DeviantArtAccount, User
-from deviations.models import Deviation, DeviationFile
+from deviations.models import Deviation
 from deviations.models.deviations import DeviationQuerySet
 from deviations.web.filters import named, works_of
 from deviations.web.moments import clock_time, distance, moment
@@ -29,12 +29,8 @@ from deviations.web.showing import Card, for_cards
 from isekai import clock
 
 LOOK_BACK = timedelta(seconds=10)
-# Asked this often, in seconds, while something is on its way, and otherwise.
-FAST, SLOW = 2, 10
-# What is due within the slow rhythm is watched in the fast one from now on.
-SOON = timedelta(seconds=SLOW + FAST)
-# A file that is not prepared by then waits for something that no page will see within seconds.
-PREPARING = timedelta(minutes=2)
+# Asked this often, whatever goes on: a change that was made elsewhere is seen as soon as one that was made here.
+EVERY_SECONDS = 2
 MOST_CHANGES = 100
 # The length of a mark, in hex digits, and of the longest token that there can be.
 MARK = 6
@@ -70,7 +66,6 @@ class Changes:
 
     token: Token
     works: list[dict[str, Any]]
-    seconds: int
 
 
 def changes_since(user: User, seen: Token | None) -> Changes:
@@ -100,15 +95,8 @@ def _since(seen: Token | None) -> datetime:
 def _watching(users: Any, since: datetime) -> Any:
     """Users, each with what happened to their works since then."""
     works = Deviation.objects.filter(workspace__memberships__user=OuterRef("pk"))
-    files = DeviationFile.objects.filter(deviation__workspace__memberships__user=OuterRef("pk"))
     accounts = DeviantArtAccount.objects.filter(workspace__memberships__user=OuterRef("pk"))
     row = JSONObject(id="pk", at="updated_at", status="status", title="title", trashed_at="trashed_at")
-    soon = clock.now() + SOON
-    # Whatever moves was due: so both are found in the few rows whose moment has come.
-    come = works.filter(status__in=[Status.SCHEDULED, *MOVING], publish_at__lte=soon)
-    waits_for_nothing = Q(due_at__lte=soon, account__in=DeviantArtAccount.objects.able())
-    moving = come.filter(Q(status__in=MOVING) | waits_for_nothing)
-    preparing = files.filter(media_state=DeviationFile.MediaState.PENDING, created_at__gt=clock.now() - PREPARING)
     return users.annotate(
         changed=ArraySubquery(
             works.kept().filter(updated_at__gt=since).order_by("-updated_at").values(row=row)[: MOST_CHANGES + 1]
@@ -121,7 +109,6 @@ def _watching(users: Any, since: datetime) -> Any:
                 row=JSONObject(id="pk", state="state", paused="paused", not_before="not_before")
             )
         ),
-        is_moving=Exists(moving) | Exists(preparing),
     )
 
 
@@ -131,7 +118,6 @@ def _read(user: Any, seen: Token | None) -> Changes:
     facts = (
         [sorted(account.items(), key=str) for account in user.accounts],
         [datetime.fromisoformat(wait) > now for wait in waits],
-        user.is_moving,
     )
     digest, works = (
         _hashed(facts),
@@ -139,10 +125,9 @@ def _read(user: Any, seen: Token | None) -> Changes:
     )
     known = seen.marks if seen else frozenset()
     news = [work for mark, work in works.items() if mark not in known]
-    seconds = FAST if user.is_moving else SLOW
     if seen is not None and not news and digest == seen.digest:
-        return Changes(seen, [], seconds)
-    return Changes(Token(now, digest, frozenset(works)), news, seconds)
+        return Changes(seen, [])
+    return Changes(Token(now, digest, frozenset(works)), news)
 
 
 def _hashed(facts: Any) -> str:
@@ -188,7 +173,7 @@ def strip_of(user: User, changes: Changes) -> Strip:
     counts = unsettled.aggregate(**{name: Count("pk", filter=named(name).where()) for name in waiting})
     return Strip(
         token=changes.token,
-        seconds=changes.seconds,
+        seconds=EVERY_SECONDS,
         now=now,
         moving=_coming(moving, zone=user.zone, now=now),
         coming=_coming(able, zone=user.zone, now=now),

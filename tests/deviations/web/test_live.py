@@ -169,39 +169,23 @@ def rhythm(client) -> str:
     return ask(client, "").content.decode().partition('hx-trigger="every ')[2].partition(",")[0]
 
 
-def test_the_strip_asks_every_ten_seconds_while_nothing_moves(htmx, account, make_work):
-    make_work(account)
-    scheduled(account, seconds=600)
-    assert rhythm(htmx) == "10s"
+def _moving(account):
+    return scheduled(account, seconds=-1, status="uploading", worker_id=new_id(), lease_id=new_id())
 
 
-def test_the_strip_asks_every_two_seconds_while_something_is_on_its_way(htmx, account):
-    scheduled(account, seconds=-1, status="uploading", worker_id=new_id(), lease_id=new_id())
+@pytest.mark.parametrize(
+    "state",
+    [
+        lambda account: None,
+        _moving,
+        lambda account: scheduled(account, seconds=9),
+        lambda account: scheduled(account, seconds=600),
+    ],
+    ids=["nothing", "on its way", "due soon", "due later"],
+)
+def test_the_strip_asks_every_two_seconds_whatever_goes_on(htmx, account, state):
+    state(account)
     assert rhythm(htmx) == "2s"
-
-
-def test_the_strip_asks_every_two_seconds_before_something_is_due(htmx, account):
-    scheduled(account, seconds=9)
-    assert rhythm(htmx) == "2s"
-
-
-def test_the_strip_asks_every_two_seconds_while_a_file_is_being_prepared(htmx, account, pending):
-    pending(account)
-    assert rhythm(htmx) == "2s"
-
-
-def test_what_is_held_keeps_nobody_busy(htmx, account):
-    scheduled(account, seconds=-60)
-    DeviantArtAccount.objects.update(paused=True)
-    assert rhythm(htmx) == "10s"
-
-
-def test_a_new_rhythm_is_news_although_no_work_has_changed(htmx, account, token):
-    work = scheduled(account, seconds=600)
-    Deviation.objects.update(updated_at=clock.now() - timedelta(minutes=1))
-    seen = token()
-    Deviation.objects.filter(pk=work.pk).update(publish_at=clock.now() + timedelta(seconds=5))
-    assert "every 2s" in ask(htmx, seen).content.decode()
 
 
 # --- what it shows ---------------------------------------------------------------------------------------------------
