@@ -85,7 +85,8 @@ class Deviation(models.Model):
 
     TRANSITIONS: dict[Status, set[Status]] = {
         Status.REVIEW: {Status.DRAFT},
-        Status.DRAFT: {Status.SCHEDULED},
+        # The database forgot, and the artist's gallery shows something that may be this draft.
+        Status.DRAFT: {Status.SCHEDULED, Status.NEEDS_DECISION},
         Status.SCHEDULED: {Status.DRAFT, Status.UPLOADING, Status.NEEDS_DECISION},
         Status.UPLOADING: {
             Status.SCHEDULED,
@@ -245,6 +246,11 @@ class Deviation(models.Model):
             models.Index(
                 fields=["account", "due_at"],
                 name="deviation_due",
+                condition=Q(status__in=["scheduled", "publishing"], lease_id__isnull=True, trashed_at__isnull=True),
+            ),
+            models.Index(
+                fields=["due_at"],
+                name="deviation_next_due",
                 condition=Q(status__in=["scheduled", "publishing"], lease_id__isnull=True, trashed_at__isnull=True),
             ),
             models.Index(fields=["worker_id"], name="deviation_claimed_by", condition=Q(lease_id__isnull=False)),

@@ -12,8 +12,8 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
         return self.filter(step=Attempt.Step.PUBLISH)
 
     def unsettled(self) -> Self:
-        """Calls of which nobody knows what they did: still open, or ended without an answer that says it."""
-        return self.filter(Q(outcome__isnull=True) | Q(outcome=Attempt.Outcome.UNKNOWN))
+        """Calls of which nobody knows what they did: still open, or ended without an answer or a person who says it."""
+        return self.filter(Q(outcome__isnull=True) | Q(outcome=Attempt.Outcome.UNKNOWN), settled_at__isnull=True)
 
 
 class Attempt(models.Model):
@@ -47,6 +47,8 @@ class Attempt(models.Model):
     error_code = models.IntegerField(_("DeviantArt's code"), null=True)
     answer = models.TextField(_("answer"), blank=True)
     remote_ids = models.JSONField(_("ids that came back"), default=dict)
+    # When a person said that this call, whose outcome was unknown, made nothing live.
+    settled_at = models.DateTimeField(_("settled by hand"), null=True)
     # DeviantArt's clock as its answer had it.
     remote_date = models.DateTimeField(_("DeviantArt's time"), null=True)
 
@@ -70,7 +72,7 @@ class Attempt(models.Model):
             models.Index(
                 fields=["publication"],
                 name="attempt_unsettled",
-                condition=Q(outcome__isnull=True) | Q(outcome="unknown"),
+                condition=(Q(outcome__isnull=True) | Q(outcome="unknown")) & Q(settled_at__isnull=True),
             ),
         ]
 

@@ -20,7 +20,7 @@ class PublicationQuerySet(models.QuerySet["Publication"]):
         unsettled = Q(attempts__outcome__isnull=True) | Q(attempts__outcome="unknown")
         return (
             self.exclude(state=Publication.State.PUBLISHED)
-            .filter(unsettled, attempts__step="publish", attempts__isnull=False)
+            .filter(unsettled, attempts__step="publish", attempts__settled_at__isnull=True, attempts__isnull=False)
             .distinct()
         )
 
@@ -64,6 +64,10 @@ class Publication(models.Model):
     sent = models.JSONField(_("what was sent"), default=dict, blank=True)
     stage_lease_id = models.UUIDField(null=True, blank=True, editable=False)
     stage_worker_id = models.UUIDField(null=True, blank=True, editable=False)
+    # After an upload ahead of its time that did not succeed: not again before this.
+    stage_after = models.DateTimeField(null=True, blank=True, editable=False)
+    # A process died with it twice: now nothing else runs beside it, so that one more death is certainly its own.
+    is_alone = models.BooleanField(_("runs alone"), default=False, editable=False)
     looks = models.PositiveIntegerField(_("look-ups"), default=0)
     next_look_at = models.DateTimeField(_("next look-up"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
@@ -89,6 +93,11 @@ class Publication(models.Model):
                 fields=["account"],
                 condition=Q(stage_lease_id__isnull=False),
                 name="publication_one_staged_per_account",
+            ),
+            models.CheckConstraint(
+                name="publication_stage_lease_has_a_worker",
+                condition=Q(stage_lease_id__isnull=True, stage_worker_id__isnull=True)
+                | Q(stage_lease_id__isnull=False, stage_worker_id__isnull=False),
             ),
         ]
         indexes = [

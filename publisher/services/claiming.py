@@ -9,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F
 
 from accounts.models import DeviantArtAccount
 from accounts.services.audit import record
@@ -21,6 +20,7 @@ from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import ClaimLost
 from publisher.models import Publication, Worker
+from publisher.services.holds import able_accounts, in_time
 
 logger = structlog.get_logger(__name__)
 
@@ -37,27 +37,6 @@ class Claim:
     workspace_id: UUID
     worker_id: UUID
     lease_id: UUID
-
-
-def able_accounts(*, deferred: bool = False) -> Q:
-    """Of accounts that may publish at this moment, as a condition on `DeviantArtAccount`.
-
-    ``deferred``: also those that may as soon as DeviantArt's own wait is over.
-    """
-    over = Q(not_before__isnull=True) | Q(not_before__lte=clock.DatabaseNow())
-    return Q(
-        Q() if deferred else over,
-        state=DeviantArtAccount.State.ACTIVE,
-        paused=False,
-        # What was connected at one server is never sent to another.
-        base_url=settings.DEVIANTART_BASE_URL,
-    )
-
-
-def in_time() -> Q:
-    """Of works that may still go out by themselves: not too late, or begun already."""
-    limit = F("account__late_limit_seconds") * timedelta(seconds=1)
-    return Q(publish_at__gt=clock.DatabaseNow() - limit) | Q(status=Deviation.Status.PUBLISHING)
 
 
 def claimable() -> DeviationQuerySet:

@@ -8,8 +8,9 @@ from django.db.models.functions import Greatest
 from accounts.models import DeviantArtAccount
 from deviations.models import Deviation
 from isekai import clock, queue
-from publisher.services.claiming import CLAIM_AHEAD, able_accounts, claimable
+from publisher.services.claiming import CLAIM_AHEAD, claimable
 from publisher.services.heartbeat import free_slots
+from publisher.services.holds import able_accounts
 
 
 def dispatch_due() -> int:

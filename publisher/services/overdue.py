@@ -7,7 +7,7 @@ from accounts.services.audit import record
 from accounts.services.notifying import notify
 from deviations.models import Deviation
 from isekai import clock
-from publisher.services.claiming import able_accounts, in_time
+from publisher.services.holds import able_accounts, in_time
 
 
 def ask_about_late() -> int:
