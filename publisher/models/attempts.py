@@ -12,7 +12,7 @@ class AttemptQuerySet(models.QuerySet["Attempt"]):
         return self.filter(step=Attempt.Step.PUBLISH)
 
     def unsettled(self) -> Self:
-        """Calls of which nobody knows what they did: still open, or ended without an answer or a person who says it."""
+        """Calls of which nobody knows what they did: still open or ended without an answer, and not settled by hand."""
         return self.filter(Q(outcome__isnull=True) | Q(outcome=Attempt.Outcome.UNKNOWN), settled_at__isnull=True)
 
 

@@ -1,4 +1,4 @@
-"""Whose works may go out at this moment: held accounts, and a held installation, keep theirs waiting with their times."""
+"""Whose works may go out at this moment; what is held keeps waiting with its time."""
 
 from datetime import timedelta
 
