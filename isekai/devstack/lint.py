@@ -58,6 +58,7 @@ def checks() -> list[Check]:
     if any((PROJECT / "templates").rglob("*.html")):  # djlint fails where it finds nothing
         found.append(Check("djlint", ("djlint", "templates", "--check", "--lint", "--quiet")))
     found.append(Check("contrast", ("python", "-m", "isekai.devstack.contrast", "--check")))
+    found.append(Check("docs", ("python", "-m", "isekai.devstack.references", "--check")))
     return found
 
 
