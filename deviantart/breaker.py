@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deviantart.errors import AnswerLost, BlockPage, DeviantArtError, RateLimited, ServerFailed, Unreachable
+from deviantart.micros import SECOND, micros, moment, text
 from isekai.outage import Outage
 
 _SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
-_SECOND = 1_000_000  # of the script's microseconds
 _REMEMBERED_ACCOUNTS = 10_000
 
 
@@ -104,16 +104,16 @@ class BreakerConfig:
     def as_script(self) -> dict[str, float]:
         return {
             "threshold": self.threshold,
-            "open": _micros(self.open_seconds),
-            "first_open": _micros(min(self.first_open_seconds, self.open_seconds)),
-            "window": _micros(self.window_seconds),
+            "open": micros(self.open_seconds),
+            "first_open": micros(min(self.first_open_seconds, self.open_seconds)),
+            "window": micros(self.window_seconds),
             "window_failures": self.window_failures,
             "window_share": self.window_share,
             "block_hosts": self.block_hosts,
             "block_accounts": self.block_accounts,
-            "block_window": _micros(self.block_window_seconds),
-            "lease": _micros(self.lease_seconds),
-            "look_again": _micros(self.look_again_seconds),
+            "block_window": micros(self.block_window_seconds),
+            "lease": micros(self.lease_seconds),
+            "look_again": micros(self.look_again_seconds),
             "keep_ms": 7 * 24 * 3600 * 1000,
         }
 
@@ -167,7 +167,7 @@ class Breaker:
             return self._alone.before_call(account, token)
         what, scope, until, now, cause = answer
         if what == "held":
-            return Held((until - now) / _SECOND, _moment(until), Scope(scope), Cause(cause))
+            return Held((until - now) / SECOND, moment(until), Scope(scope), Cause(cause))
         if what == "probe" and token is not None:
             return Probe(account, Scope(scope), token, self.config.lease_seconds)
         return None
@@ -181,7 +181,7 @@ class Breaker:
         """
         if not self.config.enabled:
             return None
-        started = 2**52 if started_at is None else round(started_at * _SECOND)
+        started = 2**52 if started_at is None else round(started_at * SECOND)
         return self._tell(str(account), outcome_of(error), started=started)
 
     def after_probe(self, probe: Probe, error: BaseException | None = None) -> Held | None:
@@ -212,9 +212,9 @@ class Breaker:
             for key in [f"{self._prefix}:installation", *keys]:
                 pipeline.hgetall(key)
             found = pipeline.execute()
-        accounts = [None, *(_text(key).rpartition(":")[2] for key in keys)]
+        accounts = [None, *(text(key).rpartition(":")[2] for key in keys)]
         return [
-            _state(account, {_text(name): _text(value) for name, value in values.items()}, now)
+            _state(account, {text(name): text(value) for name, value in values.items()}, now)
             for account, values in zip(accounts, found, strict=True)
             if account is None or values
         ]
@@ -223,7 +223,7 @@ class Breaker:
         if self._clock is not None:
             return self._clock()
         seconds, micros = self._redis.time()
-        return float(seconds + micros / _SECOND)
+        return float(seconds + micros / SECOND)
 
     def _tell(self, account: str, outcome: str, **given: Any) -> Held | None:
         answer = self._run("tell", account, outcome=outcome, host=self._host, account=account, **given)
@@ -232,7 +232,7 @@ class Breaker:
         what, scope, until, now, cause = answer
         if what != "opened":
             return None
-        return Held((until - now) / _SECOND, _moment(until), Scope(scope), Cause(cause))
+        return Held((until - now) / SECOND, moment(until), Scope(scope), Cause(cause))
 
     def _run(self, operation: str, who: str, **given: Any) -> tuple[str, str, int, int, str] | None:
         """The script's answer; None while Redis is away."""
@@ -247,19 +247,19 @@ class Breaker:
         what, scope, until, now, cause, *known = answer
         for position, name in enumerate((who, None)):
             open_until, its_cause = known[2 * position : 2 * position + 2]
-            self._alone.learn(name, (open_until - now) / _SECOND, _text(its_cause))
-        return _text(what), _text(scope), until, now, _text(cause)
+            self._alone.learn(name, (open_until - now) / SECOND, text(its_cause))
+        return text(what), text(scope), until, now, text(cause)
 
     def _call(self, operation: str, who: str, **given: Any) -> Any:
         known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         known["config"] = self._script_config
         now = self._clock() if self._clock is not None else time.time()
         if self._clock is not None:
-            known["now"] = round(now * _SECOND)
+            known["now"] = round(now * SECOND)
         for name, whose in (("known", who), ("known_installation", None)):
             if (remembered := self._alone.remembered(whose)) is not None:
                 seconds, cause = remembered
-                known[name] = {"until": _micros(now + seconds), "reason": cause}
+                known[name] = {"until": micros(now + seconds), "reason": cause}
         keys = [
             f"{self._prefix}:account:{who}",
             f"{self._prefix}:installation",
@@ -395,31 +395,18 @@ def _state(account: str | None, values: dict[str, str], now: float) -> BreakerSt
         return int(values.get(name, 0))
 
     open_until = number("open_until")
-    is_open = open_until / _SECOND > now
+    is_open = open_until / SECOND > now
     position = Position.OPEN if is_open else Position.HALF_OPEN if open_until else Position.CLOSED
     return BreakerState(
         account=account,
         position=position,
         cause=Cause(values["reason"]) if open_until else None,
         failures=number("failures"),
-        opened_at=_moment(number("opened_at")) if open_until else None,
-        open_until=_moment(open_until) if open_until else None,
-        is_probing=number("probe_until") / _SECOND > now,
+        opened_at=moment(number("opened_at")) if open_until else None,
+        open_until=moment(open_until) if open_until else None,
+        is_probing=number("probe_until") / SECOND > now,
     )
 
 
 def _held(seconds: float, scope: Scope, cause: str) -> Held:
-    return Held(seconds, _moment((time.time() + seconds) * _SECOND), scope, Cause(cause))
-
-
-def _moment(micros: float) -> datetime:
-    return datetime.fromtimestamp(micros / _SECOND, UTC)
-
-
-def _micros(seconds: float) -> int:
-    return round(seconds * _SECOND)
-
-
-def _text(value: Any) -> str:
-    """What Redis answers is bytes unless its client was told to decode."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return Held(seconds, moment((time.time() + seconds) * SECOND), scope, Cause(cause))

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,10 +22,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deviantart.errors import DeviantArtError, RateLimited, Unreachable
+from deviantart.micros import SECOND, micros, moment, text
 from isekai.outage import Outage
 
 _SCRIPT = Path(__file__).with_name("pace.lua").read_text(encoding="utf-8")
-_SECOND = 1_000_000  # of the script's microseconds
 _REMEMBERED_ACCOUNTS = 10_000
 
 
@@ -109,21 +109,21 @@ class PaceConfig:
 
     def as_script(self) -> dict[str, float]:
         return {
-            "base": _micros(self.base_delay_seconds),
-            "most": _micros(self.max_delay_seconds),
-            "least": _micros(self.least_delay_seconds),
+            "base": micros(self.base_delay_seconds),
+            "most": micros(self.max_delay_seconds),
+            "least": micros(self.least_delay_seconds),
             "least_application": 1000,
             "burst": self.burst,
             "factor": self.factor,
             "trial_calls": self.trial_calls,
             "trial_pauses": self.trial_pauses,
             "doubling_calls": self.doubling_calls,
-            "doubling": _micros(self.doubling_seconds),
-            "forget": _micros(self.forget_seconds),
-            "reserve": _micros(self.reserve_seconds),
-            "stage": _micros(self.stage_seconds),
-            "longest_pause": _micros(max(self.longest_pause_seconds, self.max_delay_seconds)),
-            "count": _micros(60),
+            "doubling": micros(self.doubling_seconds),
+            "forget": micros(self.forget_seconds),
+            "reserve": micros(self.reserve_seconds),
+            "stage": micros(self.stage_seconds),
+            "longest_pause": micros(max(self.longest_pause_seconds, self.max_delay_seconds)),
+            "count": micros(60),
             "keep_ms": 7 * 24 * 3600 * 1000,
         }
 
@@ -186,8 +186,8 @@ class Pace:
             return self._alone.before_call(account, kind)
         allowed, at, now, reason, is_paced, is_application_paced = answer
         if allowed:
-            return Permit(account, kind, now / _SECOND, bool(is_paced), bool(is_application_paced))
-        return Wait((at - now) / _SECOND, _moment(at), Reason(_text(reason)))
+            return Permit(account, kind, now / SECOND, bool(is_paced), bool(is_application_paced))
+        return Wait((at - now) / SECOND, moment(at), Reason(text(reason)))
 
     def after_call(self, permit: Permit, error: BaseException | None = None) -> Wait | None:
         """Say what became of a call; a Wait when DeviantArt told us to slow down: nothing may start before it is over.
@@ -206,10 +206,10 @@ class Pace:
                 "tell",
                 permit.account,
                 outcome=outcome,
-                started=round(permit.started_at * _SECOND),
+                started=round(permit.started_at * SECOND),
                 paced=permit.is_paced,
                 application_paced=permit.is_application_paced,
-                retry_after=None if retry_after is None else _micros(retry_after),
+                retry_after=None if retry_after is None else micros(retry_after),
                 chance=random.random(),  # noqa: S311 - spread, no secret
             )
         if answer is None:
@@ -217,10 +217,10 @@ class Pace:
         if outcome == "accepted":
             return None
         _, until, now, *_ = answer
-        seconds = (until - now) / _SECOND
+        seconds = (until - now) / SECOND
         is_application = outcome == "application_limited"
         self._alone.remember(None if is_application else permit.account, seconds)
-        return Wait(seconds, _moment(until), Reason.APPLICATION if is_application else Reason.PENALTY)
+        return Wait(seconds, moment(until), Reason.APPLICATION if is_application else Reason.PENALTY)
 
     def reserve(self, account: UUID | str, in_seconds: float | None) -> None:
         """Say when the account's next work is due: no other call starts within one spacing before. None: nothing is."""
@@ -229,7 +229,7 @@ class Pace:
 
     def hold(self, account: UUID | str, seconds: float) -> None:
         """Let nothing of an account start for so long: for a wait that is known from elsewhere."""
-        if self.config.enabled and self._run("hold", str(account), for_time=_micros(seconds)) is None:
+        if self.config.enabled and self._run("hold", str(account), for_time=micros(seconds)) is None:
             self._alone.remember(str(account), seconds)
 
     def reset(self, account: UUID | str | None) -> None:
@@ -248,9 +248,9 @@ class Pace:
             for key in [self._application_key, *keys]:
                 pipeline.hgetall(key)
             found = pipeline.execute()
-        accounts = [None, *(_text(key).rpartition(":")[2] for key in keys)]
+        accounts = [None, *(text(key).rpartition(":")[2] for key in keys)]
         return [
-            _state(account, {_text(name): float(value) for name, value in values.items()}, self.config.burst, now)
+            _state(account, {text(name): float(value) for name, value in values.items()}, self.config.burst, now)
             for account, values in zip(accounts, found, strict=True)
             if values
         ]
@@ -265,7 +265,7 @@ class Pace:
         if not by_redis:
             return time.time()
         seconds, micros = self._redis.time()
-        return float(seconds + micros / _SECOND)
+        return float(seconds + micros / SECOND)
 
     def _run(self, operation: str, account: str, **given: Any) -> tuple[int, int, int, Any, int, int] | None:
         """The script's answer; None while Redis is away."""
@@ -281,14 +281,14 @@ class Pace:
 
     def _call(self, operation: str, account: str, **given: Any) -> Any:
         if (next_due := given.pop("next_due", None)) is not None:
-            given["next_due"] = _micros(next_due)
+            given["next_due"] = micros(next_due)
         known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         known["config"] = self._script_config
         if self._clock is not None:
-            known["now"] = round(self._clock() * _SECOND)
+            known["now"] = round(self._clock() * SECOND)
         for name, who in (("held", account), ("held_application", None)):
             if (seconds := self._alone.held(who)) > 0:
-                known[name] = _micros(seconds)
+                known[name] = micros(seconds)
         keys = [f"{self._prefix}:account:{account}", self._application_key, f"{self._prefix}:remembers_since"]
         return self._script(keys=keys, args=[operation, json.dumps(known)])
 
@@ -369,15 +369,15 @@ def _outcome(error: BaseException | None) -> str | None:
 
 def _state(account: str | None, values: dict[str, float], burst: int, now: float) -> PaceState:
     def at(name: str) -> datetime | None:
-        return _moment(values[name]) if values.get(name) else None
+        return moment(values[name]) if values.get(name) else None
 
     spacing, blocked = values["spacing"], values["blocked"]
     free_at = max(blocked, values["due"] - (burst - 1) * spacing)
     return PaceState(
         account=account,
-        spacing_seconds=spacing / _SECOND,
-        wait_seconds=max(0.0, free_at / _SECOND - now),
-        is_penalty=blocked / _SECOND > now,
+        spacing_seconds=spacing / SECOND,
+        wait_seconds=max(0.0, free_at / SECOND - now),
+        is_penalty=blocked / SECOND > now,
         refused_in_a_row=int(values["refused"]),
         accepted=int(values["all_accepted"]),
         refused=int(values["all_refused"]),
@@ -388,17 +388,4 @@ def _state(account: str | None, values: dict[str, float], burst: int, now: float
 
 
 def _wait(seconds: float, reason: Reason) -> Wait:
-    return Wait(seconds, _moment((time.time() + seconds) * _SECOND), reason)
-
-
-def _moment(micros: float) -> datetime:
-    return datetime.fromtimestamp(micros / _SECOND, UTC)
-
-
-def _micros(seconds: float) -> int:
-    return round(seconds * _SECOND)
-
-
-def _text(value: Any) -> str:
-    """What Redis answers is bytes unless its client was told to decode."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return Wait(seconds, moment((time.time() + seconds) * SECOND), reason)
