@@ -1,5 +1,6 @@
 """The audit trail: written in the transaction of what it tells of."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
@@ -13,7 +14,12 @@ def record(verb: str, subject: models.Model, *, user: User | None = None, **para
 
     ``user`` is None when Isekai did it by itself. ``params`` must be JSON and never hold a secret.
     """
-    AuditEvent.objects.create(
+    audit_event(verb, subject, user=user, **params).save(force_insert=True)
+
+
+def audit_event(verb: str, subject: models.Model, *, user: User | None = None, **params: Any) -> AuditEvent:
+    """What `record` writes, not written yet."""
+    return AuditEvent(
         workspace_id=getattr(subject, "workspace_id", None),
         user=user,
         verb=verb,
@@ -22,3 +28,8 @@ def record(verb: str, subject: models.Model, *, user: User | None = None, **para
         params=params,
         correlation_id=correlation_id(),
     )
+
+
+def record_all(events: Iterable[AuditEvent]) -> None:
+    """Note many at once, in one statement and in their order."""
+    AuditEvent.objects.bulk_create(events)

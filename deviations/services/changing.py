@@ -1,5 +1,7 @@
 """The frame of every change to a work: lock, compare, change, save, and the audit event in the same transaction."""
 
+import copy
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,10 +12,11 @@ from uuid import UUID
 import psycopg.errors
 import structlog
 from django.db import OperationalError, connection, transaction
+from django.db.models import GeneratedField
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.services.audit import record
+from accounts.services.audit import audit_event, record_all
 from deviations.errors import (
     AlreadyOnItsWay,
     BeingConfirmed,
@@ -128,7 +131,8 @@ def _change_rows(
     skip_locked: bool,
 ) -> tuple[dict[UUID, ItemResult], int]:
     results = {one: ItemResult(one, None, None) for one in ids}
-    changed = []
+    changes: list[tuple[Deviation, Sequence[Event]]] = []
+    names: set[str] = set()
     with row_locks():
         if skip_locked:
             results |= {
@@ -137,21 +141,31 @@ def _change_rows(
         rows = (
             works.filter(pk__in=ids)
             .select_related("account")
-            .prefetch_related("files")
+            .prefetch_related("files", "workspace__deviantart_accounts")
             .order_by("pk")
             .select_for_update(of=("self",), skip_locked=skip_locked)
         )
         for row in rows:
+            before = _columns(row)
             try:
                 events = how(row)
             except DeviationError as error:
                 results[row.pk] = ItemResult(row.pk, None, error)
                 continue
             if events:
-                _save(row, events, user=user, bulk_id=str(bulk_id))
-                changed.append(row)
+                _touch(row)
+                changes.append((row, events))
+                names |= {name for name, value in _columns(row).items() if value != before[name]}
             results[row.pk] = ItemResult(row.pk, row, None)
-        wake_publisher(changed)
+        changed = [row for row, _events in changes]
+        if changed:
+            _write(changed, sorted(names))
+            record_all(
+                audit_event(one.verb, row, user=user, **one.params, bulk_id=str(bulk_id))
+                for row, events in changes
+                for one in events
+            )
+            wake_publisher(changed)
     return results, len(changed)
 
 
@@ -184,11 +198,49 @@ def wake_publisher(rows: Iterable[Deviation]) -> None:
         queue.nudge()
 
 
-def _save(row: Deviation, events: Sequence[Event], *, user: User | None, **params: Any) -> None:
-    row.version += 1
-    row.updated_at = clock.now()
+def _save(row: Deviation, events: Sequence[Event], *, user: User | None) -> None:
+    _touch(row)
     row.save()
     # The database computes it; what is in memory is from before.
     row.__dict__.pop("due_at", None)
-    for event in events:
-        record(event.verb, row, user=user, **event.params, **params)
+    record_all(audit_event(one.verb, row, user=user, **one.params) for one in events)
+
+
+def _touch(row: Deviation) -> None:
+    row.version += 1
+    row.updated_at = clock.now()
+
+
+def _columns(row: Deviation) -> dict[str, Any]:
+    """The work as it is in memory, by column; what is changed in place later does not change this."""
+    values = ((name, row.__dict__[name]) for name in _WRITTEN)
+    return {name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value for name, value in values}
+
+
+def _write(rows: Sequence[Deviation], names: Sequence[str]) -> None:
+    """Save those columns of locked rows in one statement.
+
+    Django's ``bulk_update`` makes a condition of each value, which takes many times as long for 500 works.
+    """
+    table, quoted = Deviation._meta.db_table, {name: connection.ops.quote_name(name) for name in names}
+    assignments = ", ".join(f"{column} = new.{column}" for column in quoted.values())
+    columns = ", ".join(["id uuid", *(f"{quoted[name]} {_WRITTEN[name].db_type(connection)}" for name in names)])
+    values = [{"id": row.pk, **{name: row.__dict__[name] for name in names}} for row in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} AS work SET {assignments} FROM jsonb_to_recordset(%s) AS new ({columns}) "  # noqa: S608
+            "WHERE work.id = new.id RETURNING work.id, work.due_at",
+            [json.dumps(values, default=str)],
+        )
+        due = dict(cursor.fetchall())
+    for row in rows:
+        # The database computes it; what is in memory is from before.
+        row.__dict__["due_at"] = due[row.pk]
+
+
+# What a change may write: every column but the key and what the database computes.
+_WRITTEN: dict[str, Any] = {
+    field.attname: field
+    for field in Deviation._meta.concrete_fields
+    if not (field.primary_key or isinstance(field, GeneratedField))
+}

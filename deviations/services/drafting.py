@@ -70,7 +70,7 @@ def create_draft(
     with row_locks():
         deviation = Deviation(workspace=workspace)
         if "account_id" not in fields:
-            deviation.account = only_account(workspace.pk)
+            deviation.account = only_account(workspace)
         _apply(deviation, fields)
         uploads = _take_uploads(workspace.pk, upload_ids, held=[])
         _set_kind(deviation, [upload.content_type for upload in uploads])

@@ -1,12 +1,11 @@
 """What DeviantArt would refuse, known before it is asked."""
 
 from collections.abc import Callable, Iterable
-from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import DeviantArtAccount
+from accounts.models import DeviantArtAccount, Workspace
 from deviantart import rules
 from deviations.errors import NotPublishable
 from deviations.models import Deviation, DeviationFile
@@ -33,12 +32,13 @@ def ensure_publishable(deviation: Deviation) -> None:
 
 def account_for(deviation: Deviation) -> DeviantArtAccount | None:
     """Where the work goes: the account that was chosen, else the workspace's only one."""
-    return deviation.account if deviation.account_id else only_account(deviation.workspace_id)
+    return deviation.account if deviation.account_id else only_account(deviation.workspace)
 
 
-def only_account(workspace_id: UUID) -> DeviantArtAccount | None:
+def only_account(workspace: Workspace) -> DeviantArtAccount | None:
     """The connected account of a workspace that has exactly one."""
-    accounts = DeviantArtAccount.objects.connected().filter(workspace_id=workspace_id).order_by("pk")[:2]
+    # All of them, and judged here: who changes many works has fetched them together.
+    accounts = [each for each in workspace.deviantart_accounts.all() if each.state != each.State.DISCONNECTED]
     return accounts[0] if len(accounts) == 1 else None
 
 

@@ -153,7 +153,7 @@ def _schedule(wish: Wish, jitter_max_seconds: int) -> Change:
     if not 0 <= jitter_max_seconds <= JITTER_MAX_SECONDS:
         message = _("The delay is between 0 and %(most)s seconds.") % {"most": JITTER_MAX_SECONDS}
         raise FieldsRefused({"jitter_seconds": [message]})
-    _ensure_in_time(wish.at)
+    _ensure_in_time(wish.at, clock.database_now())
 
     def how(row: Deviation) -> list[Event]:
         ensure_free(row)
@@ -163,12 +163,14 @@ def _schedule(wish: Wish, jitter_max_seconds: int) -> Change:
 
 
 def _schedule_as_before(user: User | None) -> Change:
+    now = clock.database_now()
+
     def how(row: Deviation) -> list[Event]:
         ensure_free(row)
         if row.previous_publish_at is None:
             message = _("This work had no time before.")
             raise TimeRefused(message, details={"scheduled_at": [message]})
-        _ensure_in_time(row.previous_publish_at)
+        _ensure_in_time(row.previous_publish_at, now)
         return [_put_into_queue(row, wish_for(user=user, scheduled_at=row.previous_publish_at), 0)]
 
     return how
@@ -243,8 +245,7 @@ def _put_into_queue(row: Deviation, wish: Wish, jitter_seconds: int) -> Event:
     return Event("deviation.scheduled", params)
 
 
-def _ensure_in_time(moment: datetime) -> None:
-    now = clock.database_now()
+def _ensure_in_time(moment: datetime, now: datetime) -> None:
     if moment <= now:
         message = _("That time has passed. Choose a later one, or publish now.")
         raise TimeRefused(message, code="time_in_the_past", details={"scheduled_at": [message]})
