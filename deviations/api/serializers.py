@@ -6,10 +6,10 @@ from rest_framework import serializers
 
 from deviantart.rules import MatureClassification, tags_as_shown
 from deviations.api.fields import InstantField, WallTimeField
-from deviations.api.reasons import reason_of
 from deviations.models import Deviation, DeviationFile, FileVariant
 from deviations.services.changing import BULK_MAX, ItemResult
 from deviations.services.drafting import DESCRIPTION_MAX_LENGTH, FILES_MAX, GALLERIES_MAX, TAGS_MAX, WORDS
+from deviations.services.reasons import reason_of
 from deviations.services.scheduling import JITTER_MAX_SECONDS
 from isekai.api import ReasonSerializer, StrictSerializer
 
@@ -175,7 +175,8 @@ class DeviationSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(ReasonSerializer(allow_null=True))
     def get_reason(self, deviation: Deviation) -> dict[str, str] | None:
-        return reason_of(deviation)
+        reason = reason_of(deviation, when=lambda at: at.isoformat())
+        return {"code": reason.code, "message": str(reason)} if reason else None
 
     def get_tags_as_shown(self, deviation: Deviation) -> list[str]:
         return tags_as_shown(deviation.tags or [])

@@ -17,8 +17,8 @@ from deviantart.rules import tag_as_shown, tags_as_shown
 from deviations import storage
 from deviations.models import Deviation, DeviationFile, FileVariant
 from deviations.services.readiness import account_for, reasons_against
+from deviations.services.reasons import Reason, reason_of
 from deviations.web.moments import distance, moment
-from deviations.web.reasons import Reason, reason_of
 from deviations.web.showing import Card, Picture
 
 Status = Deviation.Status
@@ -136,7 +136,7 @@ class Detail:
         return cls(
             card=card,
             badge=str(BADGES[card.status]),
-            reason=reason_of(work, zone=zone, now=now),
+            reason=reason_of(work, when=lambda at: moment(at, zone, now)),
             easel=_easel(work, files[0]) if files else None,
             files=[_row(work, file, index, len(files)) for index, file in enumerate(files)],
             live=live,

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 from deviations import storage
 from deviations.models import Deviation, DeviationFile, FileVariant
 from deviations.models.deviations import DeviationQuerySet
+from deviations.services.reasons import reason_of
 from deviations.web.moments import moment
-from deviations.web.reasons import reason_of
 
 # `data-status` and the icon have the same name; the words are those of the interface, not of the table.
 STATUS_WORDS = {
@@ -129,7 +129,7 @@ class Card:
 
 def line_of(work: Deviation, *, zone: ZoneInfo, now: datetime) -> str:
     """What is most worth knowing beside the status: a time, or a reason."""
-    reason = reason_of(work, zone=zone, now=now)
+    reason = reason_of(work, when=lambda at: moment(at, zone, now))
     match work.status:
         case Deviation.Status.SCHEDULED | Deviation.Status.UPLOADING if work.publish_at is not None:
             when = moment(work.publish_at, zone, now)

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from accounts.models import DeviantArtAccount
-from deviations.web.reasons import reason_of
+from deviations.services.reasons import explain, held_installation, reason_of
 from isekai import clock
 from tests.factories import DueDeviationFactory
 
@@ -32,7 +32,7 @@ def codes() -> set[str]:
 
 
 def explained(work) -> str:
-    reason = reason_of(work, zone=work.workspace.memberships.get().user.zone, now=clock.now())
+    reason = reason_of(work, when=lambda at: at.isoformat())
     return f"{reason.short} | {reason.what} | {reason.then}" if reason else ""
 
 
@@ -40,10 +40,15 @@ def test_the_codes_of_the_publisher_are_found():
     assert {"unconfirmed", "our_fault", "late"} <= codes()
 
 
-@pytest.mark.parametrize("code", sorted(codes()))
-def test_every_end_that_the_publisher_knows_is_explained(account, code):
+# What other parts of the publisher set aside with.
+OTHERS = {"crashed", "service_stopped", "restored", "partial"}
+
+
+@pytest.mark.parametrize("code", sorted(codes() | OTHERS))
+@pytest.mark.parametrize("status", ["failed", "needs_decision"])
+def test_every_end_that_the_publisher_knows_is_explained(account, code, status):
     work = DueDeviationFactory(
-        workspace=account.workspace, account=account, title="Moth", status="failed", reason_code=code
+        workspace=account.workspace, account=account, title="Moth", status=status, reason_code=code
     )
     assert "Moth" in explained(work)
     assert "open it to see why" not in explained(work)
@@ -91,3 +96,31 @@ def test_a_work_that_goes_its_way_needs_no_explanation(account, settings):
     DeviantArtAccount.objects.update(base_url=settings.DEVIANTART_BASE_URL)
     account.refresh_from_db()
     assert explained(DueDeviationFactory(workspace=account.workspace, account=account)) == ""
+
+
+def test_a_part_that_nobody_knows_of_is_told_otherwise_than_one_that_failed():
+    asks, failed = (explain("partial", {}, title="Moth", status=status) for status in ("needs_decision", "failed"))
+    assert "Nobody can tell" in asks.what
+    assert "a part failed" in failed.what
+
+
+@pytest.mark.parametrize("params", [{}, [], None, "text", {"description": None}, {"description": {"a": "%(b)s"}}])
+@pytest.mark.parametrize("status", ["failed", "needs_decision"])
+def test_parameters_of_another_release_do_no_harm(params, status):
+    for code in ("refused", "from_the_future", "", "%(title)s"):
+        assert str(explain(code, params, title="100% Moth", status=status))
+
+
+def test_a_wait_is_told_while_nobody_works_on_it(account, settings):
+    DeviantArtAccount.objects.update(base_url=settings.DEVIANTART_BASE_URL)
+    account.refresh_from_db()
+    for code, words in (("try_later", "did not get through"), ("service_stopped", "restarted"), ("odd", "goes on")):
+        work = DueDeviationFactory(workspace=account.workspace, account=account, reason_code=code)
+        assert words in explained(work)
+        work.lease_id = work.pk
+        assert explained(work) == ""
+
+
+@pytest.mark.parametrize(("code", "words"), [("restored", "older"), ("clock", "clocks"), ("new_one", "stopped")])
+def test_what_holds_the_installation_is_explained(code, words):
+    assert words in held_installation(code).what
