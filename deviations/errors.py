@@ -108,7 +108,41 @@ class DecisionNeeded(DeviationError):
     status = 409
 
     def __init__(self) -> None:
-        super().__init__(_("This work waits for your decision. Say first what became of it."))
+        super().__init__(
+            _("Whether this work is live on DeviantArt is not known. Open it, look there, and say first what you see.")
+        )
+
+
+class ConfirmationNeeded(DeviationError):
+    """What was asked rests on the caller's word alone; ``details`` names the field that gives it, with the question."""
+
+    code = "confirmation_needed"
+    status = 409
+
+    def __init__(self, field: str, message: str | Promise) -> None:
+        super().__init__(message, details={field: [message]})
+
+
+class CallUnderWay(BeingConfirmed):
+    """A call to DeviantArt may still make the work live, so nobody can say yet that it is not."""
+
+    def __init__(self, seconds: int) -> None:
+        DeviationError.__init__(
+            self,
+            _("DeviantArt may still be publishing this work. Look again, and try again in %(seconds)s s.")
+            % {"seconds": seconds},
+        )
+
+
+class AddressTaken(DeviationError):
+    """Another work is known to be live at that address."""
+
+    code = "address_taken"
+    status = 409
+
+    def __init__(self) -> None:
+        message = _("At this address is another work of yours. Look again which one it is.")
+        super().__init__(message, details={"url": [message]})
 
 
 class PartlyLive(DeviationError):

@@ -37,6 +37,10 @@ logger = structlog.get_logger(__name__)
 LOCK_TIMEOUT = "2s"
 # What is due sooner is not left to the dispatcher's next look.
 NEAR = timedelta(seconds=10)
+# The one reason to ask that says nothing about DeviantArt: such a work certainly was not sent.
+LATE = "late"
+# While a decision is being carried out: a person has said that nothing more of the work is live.
+NOT_LIVE = "not_live"
 BULK_MAX = 500
 
 
@@ -103,15 +107,18 @@ def change(deviation: Deviation, how: Change, *, user: User | None, version: int
     return row
 
 
-def change_many(works: DeviationQuerySet, how: Change, *, user: User | None, ids: Sequence[UUID]) -> BulkResult:
+def change_many(
+    works: DeviationQuerySet, how: Change, *, user: User | None, ids: Sequence[UUID], bulk_id: UUID | None = None
+) -> BulkResult:
     """Do ``how`` to each of ``works`` that ``ids`` names, all in one transaction, with a result for each.
 
+    ``bulk_id``: that of the change of which this is another part; None makes a new one.
     A work that refuses keeps none of the others back. An id that comes twice is done once. Raises FieldsRefused for
     more than 500 ids.
     """
     if len(ids) > BULK_MAX:
         raise FieldsRefused({"ids": [_("At most %(most)s works at once.") % {"most": BULK_MAX}]})
-    bulk_id, wanted = new_id(), list(dict.fromkeys(ids))
+    bulk_id, wanted = bulk_id or new_id(), list(dict.fromkeys(ids))
     try:
         results, changed = _change_rows(works, how, user=user, ids=wanted, bulk_id=bulk_id, skip_locked=False)
     except Busy:
@@ -175,9 +182,8 @@ def ensure_free(deviation: Deviation) -> None:
         raise BeingConfirmed
     if deviation.is_claimed:
         raise AlreadyOnItsWay
-    # Late is the one decision that says nothing about DeviantArt: the work certainly was not sent.
     if deviation.status == Deviation.Status.NEEDS_DECISION and (
-        deviation.unconfirmed_since is not None or deviation.reason_code != "late"
+        deviation.unconfirmed_since is not None or deviation.reason_code not in {LATE, NOT_LIVE}
     ):
         raise DecisionNeeded
     if deviation.trashed_at is not None:

@@ -139,6 +139,21 @@ def retry_many(works: DeviationQuerySet, *, user: User | None, ids: Sequence[UUI
     return change_many(works, _retry(user), user=user, ids=ids)
 
 
+def to_schedule(wish: Wish, jitter_max_seconds: int = 0) -> Change:
+    """What `schedule_deviation` does, as a part of another change to a locked work."""
+    return _schedule(wish, jitter_max_seconds)
+
+
+def to_publish_now(user: User | None) -> Change:
+    """What `publish_now` does, as a part of another change to a locked work."""
+    return _publish_now(user)
+
+
+def to_cancel(row: Deviation) -> list[Event]:
+    """What `cancel_schedule` does, as a part of another change to a locked work."""
+    return _cancel(row)
+
+
 def take_from_queue(row: Deviation) -> Event:
     """Make a locked work a draft, in memory, and keep its former time."""
     was = row.publish_at
