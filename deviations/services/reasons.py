@@ -197,7 +197,7 @@ def _restored(values: Values) -> tuple[str, str, str]:
         _("live already?"),
         _("“%(title)s” may be live already.") % values,
         _(
-            "Isekai’s database was restored from a backup and has forgotten what happened since. Something in your "
+            "The database of Isekai was restored from a backup and has forgotten what happened since. Something in your "
             "gallery may be this work, so we do not publish it before you have said what you see there."
         ),
     )
@@ -340,7 +340,7 @@ def _goes_on(values: Values) -> tuple[str, str, str]:
 def _database_restored(_values: Values) -> tuple[str, str, str]:
     return (
         _("being compared with DeviantArt"),
-        _("Isekai’s database is older than what was published last."),
+        _("The database of Isekai is older than what was published last."),
         _("Nothing is sent before all galleries have been compared with it, so that nothing goes out twice."),
     )
 
