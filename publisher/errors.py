@@ -30,3 +30,9 @@ class StoredFileChanged(PublisherError):
     """What storage holds is not what the artist uploaded."""
 
     code = "stored_file_changed"
+
+
+class TooMuchToRead(PublisherError):
+    """The gallery has too many works that are newer than what is looked for."""
+
+    code = "too_much_to_read"

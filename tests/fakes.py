@@ -28,6 +28,8 @@ class FakeDeviantArt:
         self.gallery_is_behind = False
         self.pictures: dict[str, bytes] = {}
         self.before_publish: Callable[[], None] | None = None
+        # Its clock; `clock.database_now` for tests that move that one.
+        self.now: Callable[[], datetime] = clock.now
         self._ids = itertools.count(1)
 
     def submit(self, file: Iterable[bytes], *, before_send: Callable[[], None] | None = None, **fields: Any) -> Any:
@@ -52,7 +54,7 @@ class FakeDeviantArt:
     def gallery_pages(self, **_options: Any) -> Iterator[Page[Deviation]]:
         self.calls.append("gallery")
         shown = [] if self.gallery_is_behind else self.deviations
-        yield Page(tuple(reversed(shown)), None, clock.now())
+        yield Page(tuple(reversed(shown)), None, self.now())
 
     def deviation_metadata(self, ids: Sequence[str], *, ext_submission: bool = False) -> tuple[Metadata, ...]:
         return tuple(Metadata(each, submitted_with=self.application if ext_submission else None) for each in ids)
@@ -66,7 +68,7 @@ class FakeDeviantArt:
         url = f"https://www.deviantart.com/x/art/{number}"
         self.pictures[url + "/picture"] = picture
         deviation = Deviation(
-            f"DEVIATION-{number}", title, url, at or clock.now(), preview=Picture(url + "/picture", 10, 10)
+            f"DEVIATION-{number}", title, url, at or self.now(), preview=Picture(url + "/picture", 10, 10)
         )
         self.deviations.append(deviation)
         return deviation
@@ -74,7 +76,7 @@ class FakeDeviantArt:
     def _keep(self, body: bytes, fields: dict[str, Any]) -> SubmitReceipt:
         item_id = 5_000_000_000_000_000 + next(self._ids)
         self.items[item_id] = {**fields, "body": body, "published": False}
-        return SubmitReceipt(item_id, date=clock.now())
+        return SubmitReceipt(item_id, date=self.now())
 
     def _publish(self, item_id: int, fields: dict[str, Any]) -> PublishReceipt:
         item = self.items[item_id]
@@ -83,7 +85,7 @@ class FakeDeviantArt:
         item["published"] = True
         item["fields"] = fields
         deviation = self.show(item["title"], picture=item["body"])
-        return PublishReceipt(deviation.deviation_id, deviation.url, clock.now())
+        return PublishReceipt(deviation.deviation_id, deviation.url, self.now())
 
     def _answer(self, answers: deque[Any], do: Callable[[], Any]) -> Any:
         answer = answers.popleft() if answers else None

@@ -1,6 +1,8 @@
 """How long to wait after which failure (design of the eight categories), in seconds before the time scale."""
 
 import random
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
@@ -32,3 +34,11 @@ def retry_delay(error: DeviantArtError, failures: int) -> float | None:
 def jittered(seconds: float) -> float:
     """``seconds`` by the time scale, give or take a fifth, so that many that failed together do not return together."""
     return seconds * settings.ISEKAI_TIME_SCALE * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spread, no secret
+
+
+def next_midnight(now: datetime, zone: str) -> datetime:
+    """The first moment after ``now`` (aware) that is another day on the clocks of ``zone``, in UTC."""
+    clocks = ZoneInfo(zone)
+    tomorrow = now.astimezone(clocks).date() + timedelta(days=1)
+    # Where clocks skip midnight this is the moment at which they do.
+    return datetime.combine(tomorrow, time.min, tzinfo=clocks).astimezone(UTC)

@@ -69,8 +69,7 @@ def carry_on(job: Job) -> None:
     waiting = [part for part in parts if not part.is_live]
     if waiting:
         part, *rest = waiting
-        unsettled = part.attempts.publishing().unsettled().exists()
-        if not (settling.settle(job, part) if unsettled else steps.bring_out(job, part)):
+        if not (settling.settle(job, part) if settling.is_in_doubt(job, part) else steps.bring_out(job, part)):
             return
         if rest:
             # Here an earlier due work of the account may go first, and a stopping process may stop.

@@ -1,26 +1,28 @@
 """Recognising our own work in a gallery: by title, time, application and picture, never by one of them alone."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.db import models
-from django.db.models import Min
+from django.db.models import Q
 
 from accounts.errors import AccountError
 from accounts.services.clients import client_for
 from accounts.services.tokens import usable_token
 from deviantart import types
-from deviantart.errors import DeviantArtError
+from deviantart.errors import Category, DeviantArtError
 from deviantart.pace import Kind
 from deviantart.rules import normalise_title
 from deviations.media.errors import Refused
 from deviations.media.perceptual import distance, perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
-from publisher.models import Publication
+from publisher.errors import TooMuchToRead
+from publisher.models import Attempt, Publication
 from publisher.services.turns import NotYet, PacedReader
 
 logger = structlog.get_logger(__name__)
@@ -28,6 +30,22 @@ logger = structlog.get_logger(__name__)
 # Of 64 bits: scaling and encoding a picture anew changes a few, another picture about half.
 ALIKE = 10
 PICTURE_MAX_BYTES = 4 * 1024 * 1024
+# A look reads so many pages of 24 works, and begins none after so many seconds, before the time scale: what is further
+# back is left to the same item's next publish call.
+PAGES_MOST = 20
+READING_SECONDS = 60.0
+# The address of a work may wait longer than other accounts' may: each look for one is short.
+ADDRESS_PATIENCE_SECONDS = 5.0
+# DeviantArt's clock has whole seconds, and is compared with ours over a network.
+CLOCK_SECONDS = 3.0
+# So many works with one title and one picture are told apart by their times.
+TWINS_MOST = 8
+
+# Publish calls that may have made something live: nobody knows, or DeviantArt's no is not quite one.
+UNSETTLED = Q(outcome__isnull=True) | Q(outcome=Attempt.Outcome.UNKNOWN)
+DOUBTFUL_REFUSAL = Q(outcome=Attempt.Outcome.REFUSED) & (
+    Q(error_code=6) | (Q(category=Category.UNKNOWN.value) & ~Q(error_code=7))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +56,73 @@ class Recognition:
     why: str = ""
 
 
-def recognise(reader: PacedReader, publication: Publication, *, since: datetime) -> Recognition:
-    """Whether the gallery shows what a publish call begun at ``since`` made; only when everything agrees.
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A work in a gallery; ``at`` is when it was published, by our database's clock."""
 
-    Raises DeviantArtError.
+    deviation: types.Deviation
+    at: datetime
+
+
+def doubtful_calls(publication: Publication) -> models.QuerySet[Attempt]:
+    """The publication's publish calls that may have made it live, the first one first."""
+    doubtful = publication.attempts.publishing().filter(UNSETTLED | DOUBTFUL_REFUSAL, settled_at__isnull=True)
+    return doubtful.select_related("stash_item").order_by("id")
+
+
+def recognise(reader: PacedReader, publication: Publication, *, calls: Sequence[Attempt]) -> Recognition:
+    """Whether the gallery shows what one of ``calls`` made; only when everything agrees.
+
+    Raises DeviantArtError, and NotYet when the look has to be broken off.
     """
-    alike = list(candidates(reader, publication, since=since))
+    tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
+    began = [call.started_at for call in calls]
+    try:
+        alike = _alike(reader, publication, since=min(began) - tolerance)
+    except TooMuchToRead:
+        return Recognition(None, "too_much_to_read")
+    alike = [each for each in alike if any(abs(each.at - start) <= tolerance for start in began)]
     if len(alike) != 1:
         return Recognition(None, "several" if alike else "none")
-    if _rivals(publication).exists():
+    if _rivals(publication):
         return Recognition(None, "rivals")
-    found = alike[0]
-    (about,) = reader.deviation_metadata([found.deviation_id], ext_submission=True) or (None,)
-    if about is None or not _submitted_by_us(about):
+    found = alike[0].deviation
+    if not _submitted_by_us(reader, [found]):
         return Recognition(None, "other_app")
     if not resembles(reader, found, _hash_of(publication)):
         return Recognition(None, "other_picture")
     return Recognition(found)
 
 
-def candidates(reader: PacedReader, publication: Publication, *, since: datetime) -> Iterable[types.Deviation]:
-    """What the gallery has with the same title, published after ``since``, that is no publication of ours yet."""
-    title = normalise_title(publication.sent.get("title", ""))
+def candidates(reader: PacedReader, publication: Publication, *, since: datetime) -> list[types.Deviation]:
+    """What the gallery has with the same title, published after ``since``, that is no publication of ours yet.
+
+    Raises DeviantArtError, NotYet, TooMuchToRead.
+    """
     tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
-    found: dict[str, types.Deviation] = {}
-    for page in reader.gallery_pages():
-        theirs = (page.date - clock.now()) if page.date else timedelta()
-        earliest = since + theirs - tolerance
-        for each in page.results:
-            if each.published_at and each.published_at >= earliest and normalise_title(each.title) == title:
-                found[each.deviation_id] = each
-        if any(each.published_at and each.published_at < earliest for each in page.results):
-            break  # newest first
-    known = Publication.objects.filter(remote_deviation_id__in=found).values_list("remote_deviation_id", flat=True)
-    return [each for key, each in found.items() if key not in set(known)]
+    return [each.deviation for each in _alike(reader, publication, since=since - tolerance)]
+
+
+def sightings(reader: PacedReader, *, since: datetime) -> Iterator[Sighting]:
+    """What the gallery has that was published after ``since``, newest first; raises as `candidates` does."""
+    last_page_before = time.monotonic() + READING_SECONDS * settings.ISEKAI_TIME_SCALE
+    for number, page in enumerate(reader.gallery_pages(), 1):
+        ahead = page.date - clock.database_now() if page.date else timedelta()
+        seen = [Sighting(each, each.published_at - ahead) for each in page.results if each.published_at]
+        yield from (each for each in seen if each.at >= since)
+        if any(each.at < since for each in seen):
+            return
+        if page.has_more and (number >= PAGES_MOST or time.monotonic() > last_page_before):
+            raise TooMuchToRead(f"The gallery has more than {number} pages that are newer.")
+
+
+def _alike(reader: PacedReader, publication: Publication, *, since: datetime) -> list[Sighting]:
+    """Sightings with the publication's title that are no publication of ours yet."""
+    title = normalise_title(publication.sent.get("title", ""))
+    seen = {each.deviation.deviation_id: each for each in sightings(reader, since=since)}
+    named = {key: each for key, each in seen.items() if normalise_title(each.deviation.title) == title}
+    known = Publication.objects.filter(remote_deviation_id__in=named).values_list("remote_deviation_id", flat=True)
+    return [named[key] for key in named.keys() - set(known)]
 
 
 def resembles(reader: PacedReader, deviation: types.Deviation, expected_hash: str) -> bool:
@@ -90,8 +141,10 @@ def find_url(publication: Publication) -> None:
     """Look for the address of a work that is certainly live, and keep it when there is no doubt which one it is."""
     try:
         client = client_for(publication.account, usable_token(publication.account_id))
-        match = _match(PacedReader(client, publication.account, Kind.READ), publication)
-    except (DeviantArtError, AccountError, NotYet) as error:
+        patience = ADDRESS_PATIENCE_SECONDS * settings.ISEKAI_TIME_SCALE
+        reader = PacedReader(client, publication.account, Kind.READ, patience_seconds=patience)
+        match = _match(reader, publication)
+    except (DeviantArtError, AccountError, NotYet, TooMuchToRead) as error:
         logger.info("url_look_up_failed", publication_id=str(publication.pk), error=error.code)
         return
     if match is None:
@@ -106,42 +159,83 @@ def find_url(publication: Publication) -> None:
 
 
 def _match(reader: PacedReader, publication: Publication) -> types.Deviation | None:
-    """The candidate for a live publication; where pictures are the same too, the order of the calls decides."""
-    began = _began_at(publication)
+    """The one work in the gallery that a live publication can be; None when it may be another one.
+
+    Works with the same title are told apart by their pictures. Where those are alike too, a work appeared while a call
+    of its own was under way; only if that leaves one way to share them out is it known which is which.
+    """
     own_hash = _hash_of(publication)
+    twins = [each for each in [publication, *_rivals(publication)] if _look_alike(_hash_of(each), own_hash)]
+    if len(twins) > TWINS_MOST or not all(each.is_live for each in twins):
+        return None  # an unconfirmed one may be what the gallery shows; soon that will be known
+    # Where it has no double, the time says no more than that it is not an older one.
+    slack = timedelta(seconds=CLOCK_SECONDS if len(twins) > 1 else settings.PUBLISHER_MATCH_SECONDS)
+    windows = [_windows(each, slack) for each in twins]
     alike = [
         each
-        for each in candidates(reader, publication, since=began)
-        if not own_hash or resembles(reader, each, own_hash)
+        for each in _alike(reader, publication, since=min(start for each in windows for start, _end in each))
+        if not own_hash or resembles(reader, each.deviation, own_hash)
     ]
-    twins = [
-        rival
-        for rival in [publication, *_rivals(publication)]
-        if not own_hash or distance(_hash_of(rival) or "f" * 16, own_hash) <= ALIKE
-    ]
-    if len(alike) != len(twins):
+    if len(alike) != len(twins) or not _submitted_by_us(
+        reader, [each.deviation for each in alike], unless_unknown=True
+    ):
         return None
-    in_order = sorted(alike, key=lambda each: (each.published_at or began, each.deviation_id))
-    twins.sort(key=lambda each: (_began_at(each), each.pk))
-    return in_order[twins.index(publication)]
+    order = only_assignment(windows, [each.at for each in alike])
+    return None if order is None else alike[order[0]].deviation
 
 
-def _began_at(publication: Publication) -> datetime:
-    began = publication.attempts.publishing().aggregate(first=Min("started_at"))["first"]
-    return began or publication.created_at
+Window = tuple[datetime, datetime]
 
 
-def _rivals(publication: Publication) -> models.QuerySet[Publication]:
+def only_assignment(windows: Sequence[Sequence[Window]], moments: Sequence[datetime]) -> list[int] | None:
+    """For each of as many ``windows`` the index of the moment that lies in one of them; None unless just one way fits.
+
+    The work grows with the number of ways: meant for a handful.
+    """
+    ways: list[list[int]] = []
+
+    def share_out(chosen: list[int]) -> None:
+        if len(ways) > 1:
+            return
+        if len(chosen) == len(windows):
+            ways.append(chosen)
+            return
+        for index, moment in enumerate(moments):
+            fits = any(start <= moment <= end for start, end in windows[len(chosen)])
+            if fits and index not in chosen:
+                share_out([*chosen, index])
+
+    share_out([])
+    return ways[0] if len(ways) == 1 else None
+
+
+def _windows(publication: Publication, slack: timedelta) -> list[Window]:
+    """When a live publication may have appeared: while a call of its own was under way, before we knew that it is."""
+    longest = timedelta(seconds=settings.DEVIANTART_PUBLISH_DEADLINE_SECONDS + settings.PUBLISHER_REPEAT_MARGIN_SECONDS)
+    known_at = publication.published_at or clock.database_now()
+    calls = [call.started_at for call in doubtful_calls(publication)]
+    if not calls:  # by hand
+        return [(publication.created_at - slack, known_at + slack)]
+    return [(start - slack, min(start + longest, known_at) + slack) for start in calls]
+
+
+def _rivals(publication: Publication) -> list[Publication]:
     """Other publications of the account with the same title that may be what the gallery shows, as none has its id."""
     title = normalise_title(publication.sent.get("title", ""))
-    others = (
-        Publication.objects.filter(account_id=publication.account_id, remote_deviation_id__isnull=True)
-        .filter(attempts__step="publish")
-        .exclude(pk=publication.pk)
-        .distinct()
+    possible = Q(state=Publication.State.PUBLISHED) | Q(
+        pk__in=Attempt.objects.publishing()
+        .filter(UNSETTLED | DOUBTFUL_REFUSAL, publication__account=publication.account_id)
+        .values("publication_id")
     )
-    alike = [other.pk for other in others if normalise_title(other.sent.get("title", "")) == title]
-    return Publication.objects.filter(pk__in=alike)
+    others = Publication.objects.filter(
+        possible, account_id=publication.account_id, remote_deviation_id__isnull=True
+    ).exclude(pk=publication.pk)
+    return [other for other in others if normalise_title(other.sent.get("title", "")) == title]
+
+
+def _look_alike(one: str, other: str) -> bool:
+    """Whether two pictures may be taken for each other; one that nobody knows may be any."""
+    return not one or not other or distance(one, other) <= 2 * ALIKE
 
 
 def _hash_of(publication: Publication) -> str:
@@ -149,7 +243,13 @@ def _hash_of(publication: Publication) -> str:
     return variant.perceptual_hash if variant else ""
 
 
-def _submitted_by_us(about: types.Metadata) -> bool:
-    # Without a name to compare with nothing is recognised by looking; the same item is then published again.
+def _submitted_by_us(
+    reader: PacedReader, deviations: Sequence[types.Deviation], *, unless_unknown: bool = False
+) -> bool:
+    """Whether all of them came from our application; ``unless_unknown``: or it has no name to compare with."""
     name = settings.DEVIANTART_APPLICATION_NAME
-    return bool(name) and about.submitted_with == name
+    if not name:
+        # Then nothing is recognised by looking; the same item is published again.
+        return unless_unknown
+    about = reader.deviation_metadata([each.deviation_id for each in deviations], ext_submission=True)
+    return len(about) == len(deviations) and all(each.submitted_with == name for each in about)

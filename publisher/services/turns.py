@@ -58,13 +58,15 @@ class Turn:
         return None if wait is None else wait.seconds
 
 
-def wait_for_turn(account: DeviantArtAccount, kind: Kind, client: Client) -> Turn:
-    """The account's turn, now or within a second; raises NotYet when it comes later.
+def wait_for_turn(
+    account: DeviantArtAccount, kind: Kind, client: Client, *, patience_seconds: float = SLEPT_SECONDS
+) -> Turn:
+    """The account's turn, now or within ``patience_seconds``; raises NotYet when it comes later.
 
     A call of a work in hand is urgent whatever it is, a look-up too: what waits for it is the account's other works.
     """
     next_due = None if kind is Kind.PUBLISH else _next_due_in_seconds(account)
-    left = SLEPT_SECONDS
+    left = patience_seconds
     while True:
         answer = gate().before_call(account.pk, kind, probe=client.placebo, next_due_in_seconds=next_due)
         if isinstance(answer, Permit):
@@ -85,13 +87,17 @@ def _next_due_in_seconds(account: DeviantArtAccount) -> float | None:
 class PacedReader:
     """What of a client is needed to look something up, each call of it in the account's turn.
 
-    The first turn is taken when the reader is made, which raises NotYet when there is none.
+    The first turn is taken when the reader is made, which raises NotYet when there is none; for those that follow it
+    waits up to ``patience_seconds``, since a look that is broken off begins again from its first page.
     """
 
-    def __init__(self, client: Client, account: DeviantArtAccount, kind: Kind) -> None:
+    def __init__(
+        self, client: Client, account: DeviantArtAccount, kind: Kind, *, patience_seconds: float = SLEPT_SECONDS
+    ) -> None:
         self._client = client
         self._account = account
         self._kind = kind
+        self._patience_seconds = patience_seconds
         self._first: Turn | None = wait_for_turn(account, kind, client)
 
     def gallery_pages(self) -> Iterator[Page[RemoteDeviation]]:
@@ -116,10 +122,13 @@ class PacedReader:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        turn, self._first = self._first or wait_for_turn(self._account, self._kind, self._client), None
+        turn, self._first = self._first or self._next_turn(), None
         try:
             yield
         except DeviantArtError as error:
             turn.over(error)
             raise
         turn.over()
+
+    def _next_turn(self) -> Turn:
+        return wait_for_turn(self._account, self._kind, self._client, patience_seconds=self._patience_seconds)
