@@ -59,14 +59,14 @@ class Turn:
 
 
 def wait_for_turn(
-    account: DeviantArtAccount, kind: Kind, client: Client, *, patience_seconds: float = SLEPT_SECONDS
+    account: DeviantArtAccount, kind: Kind, client: Client, *, patience_seconds: float | None = None
 ) -> Turn:
-    """The account's turn, now or within ``patience_seconds``; raises NotYet when it comes later.
+    """The account's turn, now or within ``patience_seconds`` (None: a second); raises NotYet when it comes later.
 
     A call of a work in hand is urgent whatever it is, a look-up too: what waits for it is the account's other works.
     """
     next_due = None if kind is Kind.PUBLISH else _next_due_in_seconds(account)
-    left = patience_seconds
+    left = SLEPT_SECONDS if patience_seconds is None else patience_seconds
     while True:
         answer = gate().before_call(account.pk, kind, probe=client.placebo, next_due_in_seconds=next_due)
         if isinstance(answer, Permit):
@@ -92,7 +92,7 @@ class PacedReader:
     """
 
     def __init__(
-        self, client: Client, account: DeviantArtAccount, kind: Kind, *, patience_seconds: float = SLEPT_SECONDS
+        self, client: Client, account: DeviantArtAccount, kind: Kind, *, patience_seconds: float | None = None
     ) -> None:
         self._client = client
         self._account = account
