@@ -1,13 +1,15 @@
 """DeviantArt as one object with the client's own interface, for tests that are not about the wire."""
 
+import hashlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from deviantart.errors import AlreadyPublished, DeviantArtError
+from deviantart.errors import AlreadyPublished, DeviantArtError, FileChanged
 from deviantart.types import Deviation, Metadata, Page, Picture, PublishReceipt, SubmitReceipt
+from deviantart.uploads import Readable
 from isekai import clock
 
 
@@ -20,6 +22,8 @@ class FakeDeviantArt:
     def __init__(self) -> None:
         self.items: dict[int, dict[str, Any]] = {}
         self.deviations: list[Deviation] = []
+        # Which deviation was made of which item.
+        self.made: dict[int, str] = {}
         self.calls: list[str] = []
         self.submit_answers: deque[Any] = deque()
         self.publish_answers: deque[Any] = deque()
@@ -32,11 +36,21 @@ class FakeDeviantArt:
         self.now: Callable[[], datetime] = clock.now
         self._ids = itertools.count(1)
 
-    def submit(self, file: Iterable[bytes], *, before_send: Callable[[], None] | None = None, **fields: Any) -> Any:
+    def submit(
+        self,
+        file: Readable,
+        *,
+        size: int,
+        sha256: str,
+        before_send: Callable[[], None] | None = None,
+        **fields: Any,
+    ) -> Any:
         self.calls.append("submit")
         if before_send:
             before_send()
-        body = b"".join(file)
+        body = b"".join(iter(lambda: file.read(100_000), b""))
+        if len(body) != size or hashlib.sha256(body).hexdigest() != sha256:
+            raise FileChanged
         return self._answer(self.submit_answers, lambda: self._keep(body, fields))
 
     def publish(self, item_id: int, *, before_send: Callable[[], None] | None = None, **fields: Any) -> Any:
@@ -85,6 +99,7 @@ class FakeDeviantArt:
         item["published"] = True
         item["fields"] = fields
         deviation = self.show(item["title"], picture=item["body"])
+        self.made[item_id] = deviation.deviation_id
         return PublishReceipt(deviation.deviation_id, deviation.url, self.now())
 
     def _answer(self, answers: deque[Any], do: Callable[[], Any]) -> Any:

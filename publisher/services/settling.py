@@ -86,10 +86,11 @@ def _looked_enough(publication: Publication, calls: Sequence[Attempt], unsettled
     It may have been broken off by the pace; if it were begun anew each time, its pages would use up the turn of the
     call that settles the matter.
     """
-    over_at = calls[-1].started_at
+    looks = publication.attempts.filter(step=Attempt.Step.LOOK_UP, pk__gt=calls[-1].pk)
     if unsettled:
-        over_at = max(over_at, unsettled[-1].started_at + timedelta(seconds=repeat_after_seconds()))
-    return publication.attempts.filter(step=Attempt.Step.LOOK_UP, started_at__gte=over_at).exists()
+        over_at = unsettled[-1].started_at + timedelta(seconds=repeat_after_seconds())
+        looks = looks.filter(started_at__gte=over_at)
+    return looks.exists()
 
 
 def _publish_again(job: Job, publication: Publication, unsettled: Sequence[Attempt]) -> bool:

@@ -1,22 +1,43 @@
 """Works of which nobody knows whether they are live."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from hypothesis import given
+from hypothesis import strategies as st
 
-from accounts.models import DeviantArtAccount, Notification
-from deviantart.errors import AnswerLost, ItemNotFound, RateLimited, Rejected, ServerFailed, Unreachable
+from accounts.models import DeviantArtAccount, Notification, User
+from deviantart.errors import (
+    AnswerLost,
+    ItemNotFound,
+    Outcome,
+    PublicationFailed,
+    QuotaExceeded,
+    RateLimited,
+    Rejected,
+    ServerFailed,
+    Unexpected,
+    Unreachable,
+)
+from deviantart.types import Page
 from deviations.media.perceptual import perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
+from isekai.ids import new_id
 from publisher.models import Attempt, Publication
-from publisher.services import publishing, settling
+from publisher.services import publishing, recognising, settling
+from publisher.services.backoff import next_midnight
+from publisher.services.turns import NotYet
 from tests import pictures
+from tests.factories import DeviationFileFactory, PublishVariantFactory
 from tests.fakes import FakeDeviantArt
+from tests.publisher.works import put
 
 MakeDue = Callable[..., Deviation]
 pytestmark = pytest.mark.usefixtures("worker")
@@ -288,3 +309,295 @@ def test_a_refused_repeat_does_not_hide_that_the_first_call_is_unknown(
     work = run(work)
     assert work.status == Deviation.Status.NEEDS_DECISION
     assert Publication.objects.unconfirmed().filter(deviation=work).exists()
+
+
+# --- code 6 and the quota -----------------------------------------------------------------------------------------
+
+
+def failed_to_publish() -> PublicationFailed:
+    return PublicationFailed(error_code=6, http_status=400)
+
+
+def wait_of(work: Deviation) -> float:
+    assert work.next_attempt_at is not None
+    return (work.next_attempt_at - clock.database_now()) / timedelta(seconds=settings.ISEKAI_TIME_SCALE)
+
+
+def account_of(work: Deviation) -> DeviantArtAccount:
+    return DeviantArtAccount.objects.get(pk=work.account_id)
+
+
+def test_code_6_is_repeated_after_half_a_minute_and_after_two_each_time_after_a_look(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.publish_answers.extend([failed_to_publish() for _ in range(3)])
+    work = run(make_picture())
+    assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "try_later")
+    assert 24 <= wait_of(work) + 1 <= 37
+    later(4)
+    work = run(work)
+    assert 96 <= wait_of(work) + 1 <= 145
+    later(15)
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "tried_too_often")
+    assert deviantart.calls == ["submit", "publish", "gallery", "publish", "gallery", "publish"]
+
+
+def test_a_work_that_went_live_in_spite_of_code_6_is_recognised(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.publish_answers.append((failed_to_publish(), "after"))
+    work = run(make_picture())
+    later(4)
+    work = run(work)
+    part = work.publications.get()
+    assert (work.status, part.url) == (Deviation.Status.PUBLISHED, deviantart.deviations[0].url)
+    assert part.stash_items.get().state == "published"
+    assert deviantart.calls == ["submit", "publish", "gallery"]
+
+
+def test_code_6_for_a_second_work_of_the_account_is_a_used_up_quota(deviantart: FakeDeviantArt, make_picture: MakeDue):
+    deviantart.publish_answers.extend([failed_to_publish(), failed_to_publish()])
+    first = run(make_picture())
+    second = run(make_picture(OTHER_PICTURE, account=first.account, workspace=first.workspace))
+    account = account_of(first)
+    assert (account.not_before_reason, second.reason_code) == ("quota", "quota")
+    assert (second.status, second.publications.get().failures) == (Deviation.Status.SCHEDULED, 0)
+    assert Notification.objects.filter(kind="account_quota").count() == 1
+
+
+def test_code_6_for_works_of_two_accounts_is_no_quota(deviantart: FakeDeviantArt, make_picture: MakeDue):
+    deviantart.publish_answers.extend([failed_to_publish(), failed_to_publish()])
+    works = [run(make_picture()), run(make_picture(OTHER_PICTURE))]
+    assert [work.reason_code for work in works] == ["try_later", "try_later"]
+
+
+def test_code_6_of_more_than_an_hour_ago_says_nothing_about_today(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.publish_answers.extend([failed_to_publish(), failed_to_publish()])
+    first = run(make_picture())
+    Deviation.objects.filter(pk=first.pk).update(next_attempt_at="2100-01-01T00:00:00Z")
+    later(3601 * settings.ISEKAI_TIME_SCALE)
+    second = run(make_picture(OTHER_PICTURE, account=first.account, workspace=first.workspace))
+    assert second.reason_code == "try_later"
+
+
+def test_a_used_up_quota_holds_the_account_until_its_owners_midnight(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, settings: Any
+):
+    settings.ISEKAI_TIME_SCALE = 1
+    deviantart.publish_answers.append(QuotaExceeded())
+    work = make_picture()
+    User.objects.filter(memberships__workspace=work.workspace_id).update(time_zone="Pacific/Auckland")
+    run(work)
+    expected = next_midnight(clock.database_now(), "Pacific/Auckland")
+    assert account_of(work).not_before == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "midnight"),
+    [
+        ("2026-05-01T12:00:00Z", "UTC", "2026-05-02T00:00:00Z"),
+        ("2026-05-01T22:30:00Z", "Europe/Berlin", "2026-05-02T22:00:00Z"),
+        ("2026-05-02T22:00:00Z", "Europe/Berlin", "2026-05-03T22:00:00Z"),
+        # A day of 25 hours, and a night whose clocks skip midnight.
+        ("2026-10-24T22:00:00Z", "Europe/Berlin", "2026-10-25T23:00:00Z"),
+        ("2018-11-03T12:00:00Z", "America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+    ],
+)
+def test_midnight_is_where_the_clocks_change_their_day(now: str, zone: str, midnight: str):
+    assert next_midnight(datetime.fromisoformat(now), zone) == datetime.fromisoformat(midnight)
+
+
+def test_a_quota_holds_for_a_day_at_the_longest(deviantart: FakeDeviantArt, make_picture: MakeDue):
+    deviantart.publish_answers.append(QuotaExceeded())
+    work = run(make_picture())
+    until = account_of(work).not_before
+    assert until is not None
+    assert until <= clock.database_now() + timedelta(hours=24) * settings.ISEKAI_TIME_SCALE
+
+
+def test_code_6_for_the_repeat_of_an_unknown_call_becomes_a_decision_in_the_end_and_no_failure(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    work = make_unconfirmed(deviantart, make_picture(), committed=False)
+    deviantart.publish_answers.extend([failed_to_publish() for _ in range(3)])
+    for _ in range(6):
+        later(15)
+        work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "unconfirmed")
+    assert deviantart.calls == ["submit", "publish", *["gallery", "publish"] * 3]
+
+
+# --- answers that nobody understands ------------------------------------------------------------------------------
+
+
+def test_an_upload_that_is_answered_strangely_is_tried_three_times_more_and_the_operator_told(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.submit_answers.extend([Unexpected(description="Tea?") for _ in range(4)])
+    work, waits = make_picture(), []
+    for _ in range(3):
+        work = run(work)
+        waits.append(wait_of(work))
+        later(4)
+    assert [4 <= waits[0] <= 6, 12 <= waits[1] <= 18, 24 <= waits[2] <= 36] == [True] * 3
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "tried_too_often")
+    assert Notification.objects.filter(kind="answer_not_understood").count() == 1
+
+
+def test_a_publish_call_that_is_answered_strangely_is_looked_for_before_it_is_repeated(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.publish_answers.append((Unexpected(outcome=Outcome.NO, http_status=418), "after"))
+    work = run(make_picture())
+    later(1)
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert deviantart.calls == ["submit", "publish", "gallery"]
+
+
+# --- what a look may cost -----------------------------------------------------------------------------------------
+
+
+def test_a_look_in_a_long_gallery_has_an_end(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    work = make_unconfirmed(deviantart, make_picture(title="Pool"))
+    pages = 0
+
+    def endless(**_options: Any) -> Iterator[Any]:
+        nonlocal pages
+        newer = [replace(deviantart.deviations[0], deviation_id=f"D{n}", title="Other") for n in range(24)]
+        for pages in range(1, 417):
+            yield Page(tuple(newer), next_offset=24 * pages, date=deviantart.now())
+
+    monkeypatch.setattr(deviantart, "gallery_pages", endless)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    run(work)
+    assert Attempt.objects.get(step="look_up").remote_ids == {"found": "too_much_to_read"}
+    assert pages == recognising.PAGES_MOST
+
+
+def test_a_look_that_the_pace_always_breaks_off_does_not_keep_the_same_item_from_its_repeat(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    work = make_unconfirmed(deviantart, make_picture(title="Pool"), committed=False)
+
+    def broken_off(**_options: Any) -> None:
+        raise NotYet(0.01, reason="pace")
+
+    monkeypatch.setattr(deviantart, "gallery_pages", broken_off)
+    later(settling.repeat_after_seconds())
+    assert run(work).status == Deviation.Status.PUBLISHING
+    later(0.1)
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert (deviantart.calls.count("publish"), len(deviantart.deviations)) == (2, 1)
+
+
+# --- who may be meant ---------------------------------------------------------------------------------------------
+
+
+def test_a_work_that_appeared_long_after_the_call_settles_nothing(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    work = make_unconfirmed(deviantart, make_picture(title="Pool"), committed=False)
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.database_now() + timedelta(seconds=300))
+    later(300)
+    deviantart.show("Pool", picture=PICTURE)
+    run(work)
+    assert Attempt.objects.get(step="look_up").remote_ids == {"found": "none"}
+
+
+def test_a_work_with_the_same_title_that_was_certainly_refused_does_not_stand_in_the_way(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    deviantart.publish_answers.append(Rejected())
+    refused = run(make_picture(title="Pool"))
+    work = make_picture(OTHER_PICTURE, title="Pool", account=refused.account, workspace=refused.workspace)
+    work = make_unconfirmed(deviantart, work)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert deviantart.calls.count("publish") == 2
+
+
+def test_a_work_of_which_a_part_is_live_and_another_cannot_be_known_is_a_decision_about_the_part(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    work = run(make_due_in_parts(make_picture))
+    deviantart.publish_answers.extend([AnswerLost(), ItemNotFound(error_code=7)])
+    work = run(work)
+    later(settling.repeat_after_seconds() + 1)
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "partial")
+    assert work.reason_params["cause"] == "unconfirmed"
+
+
+def make_due_in_parts(make_picture: MakeDue) -> Deviation:
+    work = make_picture(upload_mode=Deviation.UploadMode.MULTIPLE)
+    put(PublishVariantFactory(file=DeviationFileFactory(deviation=work)).file, OTHER_PICTURE)
+    return work
+
+
+def test_a_stash_only_work_whose_process_died_in_its_upload_is_a_decision(
+    deviantart: FakeDeviantArt, make_picture: MakeDue
+):
+    work = make_picture(stash_only=True)
+    part = Publication.objects.create(deviation=work, file=work.files.get(), account_id=work.account_id)
+    attempt = Attempt.objects.create(
+        publication=part, step="submit", lease_id=new_id(), worker_id=new_id(), started_at=clock.now()
+    )
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "stash_unconfirmed")
+    assert deviantart.calls == []
+    attempt.refresh_from_db()
+    assert attempt.outcome == Attempt.Outcome.UNKNOWN
+
+
+# --- doubles ------------------------------------------------------------------------------------------------------
+
+EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+calls_of_a_work = st.lists(st.integers(0, 300), min_size=1, max_size=3, unique=True).map(sorted)
+
+
+@given(works=st.lists(calls_of_a_work, min_size=2, max_size=4), data=st.data())
+@hypothesis.settings(max_examples=300, derandomize=True, database=None)
+def test_doubles_are_never_taken_for_each_other(works: list[list[int]], data: st.DataObject):
+    """Whichever of its calls made a work live, and whenever within the call: the answer is right, or there is none."""
+    windows = [[(moment(call), moment(call + 75)) for call in calls] for calls in works]
+    truth = [moment(data.draw(st.sampled_from(calls)) + data.draw(st.integers(0, 75))) for calls in works]
+    shuffled = data.draw(st.permutations(range(len(truth))))
+    order = recognising.only_assignment(windows, [truth[place] for place in shuffled])
+    if order is not None:
+        assert [truth[shuffled[index]] for index in order] == truth
+
+
+def moment(seconds: int) -> datetime:
+    return EPOCH + timedelta(seconds=seconds)
+
+
+def test_doubles_whose_calls_leave_two_ways_get_no_address_rather_than_a_wrong_one(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+):
+    first = make_unconfirmed(deviantart, make_picture(title="Pool"), committed=False)
+    second = make_picture(title="Pool", account=first.account, workspace=first.workspace)
+    make_unconfirmed(deviantart, second)
+    deviantart.publish_answers.append((AnswerLost(), "after"))
+    for _ in range(4):
+        later(settling.repeat_after_seconds())
+        for work in (first, second):
+            run(work)
+    later(1000 * settings.ISEKAI_TIME_SCALE)
+    settling.find_urls()
+    assert len(deviantart.items) == len(deviantart.deviations) == 2
+    for work in (first, second):
+        part = work.publications.get()
+        assert part.is_live
+        assert part.remote_deviation_id in {None, deviantart.made[part.stash_items.get().item_id]}
