@@ -141,7 +141,7 @@ class AddressTaken(DeviationError):
     status = 409
 
     def __init__(self) -> None:
-        message = _("At this address is another work of yours. Look again which one it is.")
+        message = _("Another work is known to be live at this address. Look again which one is there.")
         super().__init__(message, details={"url": [message]})
 
 

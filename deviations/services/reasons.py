@@ -197,8 +197,8 @@ def _restored(values: Values) -> tuple[str, str, str]:
         _("live already?"),
         _("“%(title)s” may be live already.") % values,
         _(
-            "The database of Isekai was restored from a backup and has forgotten what happened since. Something in your "
-            "gallery may be this work, so we do not publish it before you have said what you see there."
+            "The database of Isekai was restored from a backup and has forgotten what happened since. Something in "
+            "your gallery may be this work, so we do not publish it before you have said what you see there."
         ),
     )
 
