@@ -1,6 +1,7 @@
 """The only module that talks to S3.
 
-Keys are made here, of ids alone: `<prefix>originals/<workspace>/<upload>`, `<prefix>variants/<workspace>/<variant>`.
+Keys are made here, of ids alone: `<prefix>originals/<workspace>/<upload>`, `<prefix>variants/<workspace>/<variant>`,
+and `<prefix>marks/<installation>/<process>.json` for what the publishers remember.
 A key of any other form, or of another workspace than the caller names, is refused before storage is asked, so that a
 forged row can neither read nor delete what belongs to somebody else.
 """
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any, BinaryIO, Self
 from uuid import UUID
@@ -24,6 +26,7 @@ from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
+from isekai import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -193,14 +196,15 @@ class Stream:
         self.close()
 
 
-def open_stream(key: str, *, workspace_id: UUID | None = None) -> Stream:
-    """Open a file for reading; the caller closes it.
+def open_stream(key: str, *, workspace_id: UUID | None = None, offset: int = 0) -> Stream:
+    """Open a file for reading, from its byte ``offset`` on; the caller closes it.
 
     ``workspace_id`` is whose file it must be. Raises StoredFileMissing, StorageUnavailable and ForeignStorageKey.
     """
     _require_ours(key, workspace_id)
     with _explained("open"):
-        answer = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key)
+        part = {"Range": f"bytes={offset}-"} if offset else {}
+        answer = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key, **part)
     return Stream(answer["Body"], size=answer["ContentLength"], content_type=answer.get("ContentType", ""))
 
 
@@ -224,3 +228,56 @@ def delete(key: str, *, workspace_id: UUID) -> None:
     _require_ours(key, workspace_id)
     with _explained("delete"):
         _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=key)
+
+
+# --- what the publishers remember beside the database ----------------------------------------------------------------
+@dataclass(frozen=True)
+class StoredMark:
+    """What a publisher wrote down under its own ``name``; ``age`` is by storage's clock and ours."""
+
+    name: str
+    age: timedelta
+    body: bytes
+
+
+def write_mark(installation: str, name: str, body: bytes) -> None:
+    """Replace what ``name`` remembers. Raises StorageUnavailable."""
+    with _explained("write_mark"):
+        _client().put_object(
+            Bucket=settings.S3_BUCKET_NAME,
+            Key=_mark_key(installation, name),
+            Body=body,
+            ContentType="application/json",
+        )
+
+
+def read_marks(installation: str) -> list[StoredMark]:
+    """What all publishers of an installation remember, a few rows each. Raises StorageUnavailable."""
+    folder = _marks_folder(installation)
+    found = []
+    with _explained("read_marks"):
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET_NAME, Prefix=folder)
+        listed = [(each["Key"], each["LastModified"]) for page in pages for each in page.get("Contents", [])]
+    for key, modified_at in listed:
+        try:
+            with _explained("read_mark"):
+                body = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key)["Body"].read()
+        except StoredFileMissing:
+            continue  # another process has taken it over
+        name = key.removeprefix(folder).removesuffix(".json")
+        found.append(StoredMark(name, clock.now() - modified_at, body))
+    return found
+
+
+def delete_mark(installation: str, name: str) -> None:
+    """Raises StorageUnavailable."""
+    with _explained("delete_mark"):
+        _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=_mark_key(installation, name))
+
+
+def _marks_folder(installation: str) -> str:
+    return f"{settings.S3_PATH_PREFIX}marks/{installation}/"
+
+
+def _mark_key(installation: str, name: str) -> str:
+    return f"{_marks_folder(installation)}{name}.json"

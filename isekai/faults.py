@@ -14,9 +14,13 @@ from django.conf import settings
 POINTS = (
     "before_claim",
     "after_claim",
+    "before_submit_intent",
     "submit_intended",
+    "before_submit_sent",
+    "file_read",
     "submit_answered",
     "item_committed",
+    "before_publish_intent",
     "publish_intended",
     "before_publish_sent",
     "publish_answered",

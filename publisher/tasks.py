@@ -4,12 +4,12 @@ from uuid import UUID
 
 from celery import shared_task
 
-from publisher.services import dispatching, overdue, publishing, rescuing, settling
+from publisher.services import clocks, dispatching, overdue, publishing, rescuing, restoring, settling
 
 
 @shared_task(name="publisher.publish_next")
 def publish_next(account_id: str) -> None:
-    publishing.publish_next(UUID(account_id))
+    publishing.publish_next(UUID(account_id), keep_going=True)
 
 
 @shared_task(name="publisher.dispatch")
@@ -30,6 +30,16 @@ def find_urls() -> None:
 @shared_task(name="publisher.ask_about_late")
 def ask_about_late() -> None:
     overdue.ask_about_late()
+
+
+@shared_task(name="publisher.check_galleries")
+def check_galleries() -> None:
+    restoring.check_galleries()
+
+
+@shared_task(name="publisher.recheck_clocks")
+def recheck_clocks() -> None:
+    clocks.recheck_clocks()
 
 
 @shared_task(name="maintenance.forget_dead_workers")

@@ -1,16 +1,17 @@
 """Taking a work for this worker alone, and letting it go again. Everything here is one short transaction."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
 
 from accounts.models import DeviantArtAccount
 from accounts.services.audit import record
@@ -19,13 +20,27 @@ from deviations.models import Deviation, DeviationQuerySet
 from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import ClaimLost
-from publisher.models import Publication, Worker
+from publisher.models import Publication, StashItem, Worker
 from publisher.services.holds import able_accounts, in_time
 
 logger = structlog.get_logger(__name__)
 
 # What falls due within this time is claimed now and waited for: cheaper than another round through the queue.
 CLAIM_AHEAD = timedelta(milliseconds=250)
+
+# Whether a worker's lease still runs, for statements that are written out.
+WORKER_IS_ALIVE = f"""
+    EXISTS (SELECT 1 FROM publisher_worker w WHERE w.id = %s AND w.alive_until > {clock.SQL_NOW})
+"""  # noqa: S608 - constants alone
+
+# The subquery locks the row that it finds, so that two workers never take the same one; it is run once.
+CLAIM = f"""
+    UPDATE deviations_deviation
+    SET status = CASE WHEN status = 'scheduled' THEN 'uploading' ELSE status END,
+        worker_id = %s, lease_id = %s, updated_at = %s
+    WHERE id = ({{earliest}} FOR UPDATE OF deviations_deviation SKIP LOCKED) AND {WORKER_IS_ALIVE}
+    RETURNING id, workspace_id, due_at
+"""  # noqa: S608 - constants alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +52,78 @@ class Claim:
     workspace_id: UUID
     worker_id: UUID
     lease_id: UUID
+    due_at: datetime
 
 
-def claimable() -> DeviationQuerySet:
+@dataclass(frozen=True, slots=True)
+class StageClaim:
+    """A publication in the hands of a worker that uploads it ahead of its time; the work itself stays the artist's."""
+
+    publication_id: UUID
+    deviation_id: UUID
+    account_id: UUID
+    workspace_id: UUID
+    worker_id: UUID
+    lease_id: UUID
+
+
+def claimable(*, may_upload: bool = True, may_look: bool = True) -> DeviationQuerySet:
     """Works that a publisher may take up now or in a moment, of accounts that are able and have none in flight.
 
-    A work that is overdue by more than its account's limit is not among them: a person decides about it.
+    A work that is overdue by more than its account's limit is not among them: a person decides about it. Nor is one
+    that is being uploaded ahead of its time. ``may_upload``: also works of which nothing is in the stash yet;
+    ``may_look``: also those of which nobody knows whether they are live.
     """
-    in_flight = Deviation.objects.claimed().values("account_id")
-    return (
+    in_flight = Deviation.objects.claimed().filter(account=OuterRef("account"))
+    staged_now = Publication.objects.filter(deviation=OuterRef("pk"), stage_lease_id__isnull=False)
+    due = (
         Deviation.objects.due(clock.DatabaseNow() + CLAIM_AHEAD)
         .filter(in_time(), account__in=DeviantArtAccount.objects.filter(able_accounts()))
         # A row that mixes two workspaces was forged or is a fault of ours: it must not reach anybody's gallery.
-        .filter(account__workspace=F("workspace"))
-        .exclude(account_id__in=in_flight)
+        .filter(~Exists(in_flight), ~Exists(staged_now), account__workspace=F("workspace"))
     )
+    if not may_upload:
+        in_hand = StashItem.objects.filter(publication__deviation=OuterRef("pk"), state=StashItem.State.IN_HAND)
+        due = due.filter(Q(Exists(in_hand)) | Q(unconfirmed_since__isnull=False))
+    if not may_look:
+        due = due.filter(unconfirmed_since__isnull=True)
+    return due
 
 
-def claim_next(account_id: UUID, worker_id: UUID) -> Claim | None:
-    """Take the account's earliest due work and wait the rest of its last moments; None if there is none."""
+def claim_next(account_id: UUID, worker_id: UUID, *, may_upload: bool = True, may_look: bool = True) -> Claim | None:
+    """Take the account's earliest due work; None if there is none. It may be a moment early (CLAIM_AHEAD).
+
+    The reason of the wait before stays: what failed again and again must be seen as that. See `claimable` for the rest.
+    """
     lease_id = new_id()
+    sql, conditions = _claim_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
+    conditions = [account_id if each == ANY_ACCOUNT else each for each in conditions]
     try:
-        with transaction.atomic(durable=True):
-            deviation = (
-                claimable()
-                .filter(account_id=account_id)
-                .order_by("due_at", "pk")
-                .select_for_update(skip_locked=True, of=("self",))
-                .first()
-            )
-            if deviation is None:
-                return None
-            if deviation.status == Deviation.Status.SCHEDULED:
-                # The reason of the wait before stays: what failed again and again must be seen as that.
-                deviation.move_to(
-                    Deviation.Status.UPLOADING, reason=deviation.reason_code, params=deviation.reason_params
-                )
-            deviation.hold(worker_id=worker_id, lease_id=lease_id)
-            save_claim(deviation)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [worker_id, lease_id, clock.now(), *conditions, worker_id])
+            row = cursor.fetchone()
     except IntegrityError as error:
         if "deviation_one_claimed_per_account" in str(error):
             return None  # another worker was faster
         raise
-    early = (deviation.due_at - clock.database_now()).total_seconds()
-    if early > 0:
-        time.sleep(early)
-    return Claim(deviation.pk, account_id, deviation.workspace_id, worker_id, lease_id)
+    if row is None:
+        return None
+    deviation_id, workspace_id, due_at = row
+    return Claim(deviation_id, account_id, workspace_id, worker_id, lease_id, due_at)
+
+
+ANY_ACCOUNT = UUID(int=0)
+
+
+@cache
+def _claim_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> tuple[str, list[Any]]:
+    """The statement and the parameters of its subquery: making them of the querysets costs more than running it.
+
+    ``_base_url`` is among the parameters (see `able_accounts`).
+    """
+    works = claimable(may_upload=may_upload, may_look=may_look).filter(account_id=ANY_ACCOUNT)
+    earliest, params = works.order_by("due_at", "pk").values("pk")[:1].query.sql_with_params()
+    return CLAIM.format(earliest=earliest), list(params)
 
 
 @contextmanager
@@ -92,11 +133,45 @@ def held(claim: Claim) -> Iterator[Deviation]:
     What the block changes on the work is saved with it.
     """
     with transaction.atomic(durable=True):
-        deviation = Deviation.objects.select_for_update().filter(pk=claim.deviation_id, lease_id=claim.lease_id).first()
-        if deviation is None or not Worker.objects.alive().filter(pk=claim.worker_id).exists():
+        deviation = _held(claim).select_for_update(of=("self",)).first()
+        if deviation is None:
             raise ClaimLost(f"The lease {claim.lease_id} no longer holds the work {claim.deviation_id}.")
+        before = _claim_fields(deviation)
         yield deviation
-        save_claim(deviation)
+        if _claim_fields(deviation) != before:
+            save_claim(deviation)
+
+
+def _held(claim: Claim) -> DeviationQuerySet:
+    """The claimed work, as long as the lease holds it."""
+    alive = Worker.objects.alive().filter(pk=claim.worker_id)
+    return Deviation.objects.filter(Exists(alive), pk=claim.deviation_id, lease_id=claim.lease_id)
+
+
+@contextmanager
+def held_stage(claim: StageClaim) -> Iterator[Publication]:
+    """The publication that is being staged, locked, in a transaction; raises ClaimLost when the lease is gone.
+
+    What the block changes on the publication, the block saves.
+    """
+    alive = Worker.objects.alive().filter(pk=claim.worker_id)
+    with transaction.atomic(durable=True):
+        publication = (
+            Publication.objects.filter(Exists(alive), pk=claim.publication_id, stage_lease_id=claim.lease_id)
+            .select_for_update(of=("self",))
+            .first()
+        )
+        if publication is None:
+            raise ClaimLost(f"The lease {claim.lease_id} no longer holds the publication {claim.publication_id}.")
+        yield publication
+
+
+def leave_be(claim: Claim) -> None:
+    """Let the work go as if it had not been claimed: it stays due, and nothing else about it changes."""
+    with held(claim) as deviation:
+        if deviation.status == Deviation.Status.UPLOADING:
+            deviation.move_to(Deviation.Status.SCHEDULED, reason=deviation.reason_code, params=deviation.reason_params)
+        deviation.release()
 
 
 def put_back(claim: Claim, *, in_seconds: float = 0, reason: str = "", params: dict[str, Any] | None = None) -> None:
@@ -158,19 +233,47 @@ def end(claim: Claim, status: Deviation.Status, *, reason: str = "", params: dic
             )
 
 
+def finish(claim: Claim, *, published_at: datetime) -> None:
+    """The work is out: let it go for good. One statement and its audit event; as `end`, without a look at the rest."""
+    with transaction.atomic(durable=True):
+        ended = (
+            _held(claim)
+            .filter(status__in=[Deviation.Status.UPLOADING, Deviation.Status.PUBLISHING])
+            .update(
+                status=Deviation.Status.PUBLISHED,
+                reason_code="",
+                reason_params={},
+                worker_id=None,
+                lease_id=None,
+                next_attempt_at=None,
+                unconfirmed_since=None,
+                published_at=published_at,
+                updated_at=clock.now(),
+            )
+        )
+        if not ended:
+            raise ClaimLost(f"The lease {claim.lease_id} no longer holds the work {claim.deviation_id}.")
+        subject = Deviation(pk=claim.deviation_id, workspace_id=claim.workspace_id)
+        record("deviation.published", subject, reason="")
+
+
+CLAIM_FIELDS = [
+    "status",
+    "reason_code",
+    "reason_params",
+    "worker_id",
+    "lease_id",
+    "next_attempt_at",
+    "unconfirmed_since",
+    "published_at",
+]
+
+
+def _claim_fields(deviation: Deviation) -> list[Any]:
+    return [getattr(deviation, name) for name in CLAIM_FIELDS]
+
+
 def save_claim(deviation: Deviation) -> None:
     """Save everything that claiming, letting go and ending change."""
     deviation.updated_at = clock.now()
-    deviation.save(
-        update_fields=[
-            "status",
-            "reason_code",
-            "reason_params",
-            "worker_id",
-            "lease_id",
-            "next_attempt_at",
-            "unconfirmed_since",
-            "published_at",
-            "updated_at",
-        ]
-    )
+    deviation.save(update_fields=[*CLAIM_FIELDS, "updated_at"])

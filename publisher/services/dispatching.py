@@ -1,6 +1,7 @@
 """Waking the accounts that have something due. Losing any of these wake-ups costs a tick, never a work."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Min
 from django.db.models.functions import Greatest
@@ -18,12 +19,17 @@ def dispatch_due() -> int:
 
     At most twice as many as there are free slots: the rest stays in the table, where it is not lost.
     """
-    most = max(1, 2 * free_slots())
-    due = claimable().order_by().values("account_id").annotate(since=Min("due_at")).order_by("since")[:most]
-    account_ids = [row["account_id"] for row in due]
+    account_ids = due_accounts(max(1, 2 * free_slots()))
     for account_id in account_ids:
         queue.send("publisher.publish_next", account_id)
     return len(account_ids)
+
+
+def due_accounts(most: int, *, may_upload: bool = True, may_look: bool = True) -> list[UUID]:
+    """Accounts of which something can be claimed now, the longest due first; conditions as in `claimable`."""
+    due = claimable(may_upload=may_upload, may_look=may_look)
+    longest = due.order_by().values("account_id").annotate(since=Min("due_at")).order_by("since")[:most]
+    return [row["account_id"] for row in longest]
 
 
 def next_due_at() -> datetime | None:

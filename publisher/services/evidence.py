@@ -4,97 +4,203 @@ A lease fences decisions, never evidence: whoever made a call writes down how it
 whatever became of its lease, and repeats that write for as long as its process lives.
 """
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 
 from deviantart.errors import DeviantArtError, Outcome
 from deviantart.types import PublishReceipt, SubmitReceipt
-from deviations.models import Deviation
 from isekai import clock
 from isekai.logging import correlation_id
+from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem
-from publisher.services.claiming import Claim, held
+from publisher.services.claiming import WORKER_IS_ALIVE, Claim, StageClaim
 from publisher.services.writing import until_written
+
+# The attempt is written only where the lease still holds the work: no row, no call. One statement, so that nothing can
+# come between the look at the lease and the writing.
+OPEN = """
+    WITH fence AS ({fence}),
+    part AS (UPDATE publisher_publication p SET state = %s, sent = coalesce(%s::jsonb, p.sent)
+             FROM fence WHERE p.id = %s RETURNING p.id)
+    INSERT INTO publisher_attempt (publication_id, stash_item_id, step, lease_id, worker_id, correlation_id,
+                                   started_at, category, answer, remote_ids)
+    SELECT part.id, %s, %s, %s, %s, %s, greatest({now}, %s), '', '', '{{}}' FROM part
+    RETURNING id, started_at
+"""
+FENCE = f"""
+    SELECT d.id FROM deviations_deviation d WHERE d.id = %s AND d.lease_id = %s AND {WORKER_IS_ALIVE} FOR UPDATE
+"""  # noqa: S608 - constants alone
+# With its first publish call a work becomes *publishing*, and nobody cares any more why it waited before.
+PUBLISH_FENCE = f"""
+    UPDATE deviations_deviation d
+    SET reason_code = CASE WHEN status = 'publishing' THEN reason_code ELSE '' END,
+        reason_params = CASE WHEN status = 'publishing' THEN reason_params ELSE '{{}}' END,
+        status = 'publishing', updated_at = clock_timestamp()
+    WHERE d.id = %s AND d.lease_id = %s AND status IN ('uploading', 'publishing') AND {WORKER_IS_ALIVE}
+    RETURNING d.id
+"""  # noqa: S608 - constants alone
+# Ahead of its time nothing is uploaded any more once the work was taken back, changed hands, or was claimed.
+STAGE_FENCE = f"""
+    SELECT s.id FROM publisher_publication s JOIN deviations_deviation d ON d.id = s.deviation_id
+    WHERE s.id = %s AND s.stage_lease_id = %s AND d.status = 'scheduled' AND d.lease_id IS NULL
+      AND d.account_id = s.account_id AND {WORKER_IS_ALIVE} FOR UPDATE OF s
+"""  # noqa: S608 - constants alone
 
 
 def open_attempt(
-    claim: Claim,
+    claim: Claim | StageClaim,
     publication: Publication,
     step: Attempt.Step,
     *,
     stash_item: StashItem | None = None,
     sent: dict[str, Any] | None = None,
+    not_before: datetime | None = None,
 ) -> Attempt:
     """Write down that a call is about to be made; raises ClaimLost (then it must not be made).
 
-    With the first publish call of a work, the work becomes *publishing*.
+    With the first publish call of a work, the work becomes *publishing*. ``not_before`` is the moment for which the
+    caller waits after this, if it has not come yet.
     """
-    with held(claim) as deviation:
-        if step is Attempt.Step.PUBLISH:
-            if deviation.status != Deviation.Status.PUBLISHING:
-                deviation.move_to(Deviation.Status.PUBLISHING)
-            publication.state = Publication.State.PUBLISHING
-            publication.sent = sent or {}
-        elif step is Attempt.Step.SUBMIT:
-            publication.state = Publication.State.SUBMITTING
-        publication.save(update_fields=["state", "sent"])
-        attempt = Attempt.objects.create(
-            publication=publication,
-            stash_item=stash_item,
-            step=step,
-            lease_id=claim.lease_id,
-            worker_id=claim.worker_id,
-            correlation_id=correlation_id(),
-            started_at=clock.DatabaseNow(),
+    attempt = Attempt(
+        publication=publication,
+        stash_item=stash_item,
+        step=step,
+        lease_id=claim.lease_id,
+        worker_id=claim.worker_id,
+        correlation_id=correlation_id(),
+    )
+    if isinstance(claim, StageClaim):
+        fence, subject = STAGE_FENCE, claim.publication_id
+    else:
+        fence, subject = (PUBLISH_FENCE if step is Attempt.Step.PUBLISH else FENCE), claim.deviation_id
+    state = {
+        Attempt.Step.PUBLISH: Publication.State.PUBLISHING,
+        Attempt.Step.SUBMIT: Publication.State.SUBMITTING,
+        Attempt.Step.LOOK_UP: Publication.State(publication.state),
+    }[step]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            OPEN.format(fence=fence, now=clock.SQL_NOW),
+            [
+                *[subject, claim.lease_id, claim.worker_id],
+                *[state.value, None if sent is None else json.dumps(sent), publication.pk],
+                *[attempt.stash_item_id, step.value, attempt.lease_id, attempt.worker_id],
+                *[attempt.correlation_id, not_before],
+            ],
         )
-    attempt.refresh_from_db(fields=["started_at"])
+        row = cursor.fetchone()
+    if row is None:
+        raise ClaimLost(f"The lease {claim.lease_id} no longer holds the work {claim.deviation_id}.")
+    attempt.pk, attempt.started_at = row
+    attempt._state.adding = False  # noqa: SLF001 - written by a statement of our own
+    publication.state = state
+    publication.sent = publication.sent if sent is None else sent
     return attempt
+
+
+# Two workers may both have uploaded, when one had lost its lease: only one item is in hand.
+KEEP_ITEM = f"""
+    WITH part AS (SELECT id, account_id, state FROM publisher_publication WHERE id = %s FOR UPDATE),
+    item AS (
+        INSERT INTO publisher_stashitem (id, publication_id, account_id, item_id, fingerprint, state, created_at)
+        SELECT %s, part.id, part.account_id, %s, %s,
+               CASE WHEN part.state = 'published' OR EXISTS (
+                    SELECT 1 FROM publisher_stashitem i WHERE i.publication_id = part.id AND i.state = 'in_hand')
+               THEN 'abandoned' ELSE 'in_hand' END, {clock.SQL_NOW}
+        FROM part ON CONFLICT (account_id, item_id) DO NOTHING
+        RETURNING id, account_id, state),
+    done AS (
+        UPDATE publisher_publication p
+        SET state = CASE WHEN p.state = 'submitting' THEN 'submitted' ELSE p.state END, crashes = 0, is_alone = FALSE
+        FROM part WHERE p.id = part.id),
+    closed AS (
+        UPDATE publisher_attempt a
+        SET ended_at = {clock.SQL_NOW}, outcome = 'done', remote_date = %s, remote_ids = %s::jsonb,
+            stash_item_id = coalesce((SELECT id FROM item), a.stash_item_id)
+        WHERE a.id = %s)
+    SELECT id, account_id, state FROM item
+"""  # noqa: S608 - constants alone
 
 
 def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: str) -> StashItem:
     """The upload arrived: close the attempt and keep the item."""
+    item = StashItem(publication=attempt.publication, item_id=receipt.item_id, fingerprint=fingerprint)
+    remote_ids = json.dumps({"item": receipt.item_id})
 
     def write() -> StashItem:
-        with transaction.atomic():
-            publication = Publication.objects.select_for_update().get(pk=attempt.publication_id)
-            # Two workers may both have uploaded, when one had lost its lease: only one item is in hand.
-            spare = publication.is_live or StashItem.objects.in_hand(publication.pk) is not None
-            item, _made = StashItem.objects.get_or_create(
-                account_id=publication.account_id,
-                item_id=receipt.item_id,
-                defaults={
-                    "publication": publication,
-                    "fingerprint": fingerprint,
-                    "state": StashItem.State.ABANDONED if spare else StashItem.State.IN_HAND,
-                },
+        with connection.cursor() as cursor:
+            cursor.execute(
+                KEEP_ITEM,
+                [attempt.publication_id, item.pk, item.item_id, fingerprint, receipt.date, remote_ids, attempt.pk],
             )
-            if publication.state == Publication.State.SUBMITTING:
-                publication.state = Publication.State.SUBMITTED
-                publication.save(update_fields=["state"])
-            _close(attempt, Attempt.Outcome.DONE, remote_date=receipt.date, stash_item=item, item=receipt.item_id)
+            row = cursor.fetchone()
+        if row is None:  # it was kept already
+            return StashItem.objects.get(publication=attempt.publication_id, item_id=receipt.item_id)
+        item.pk, item.account_id, item.state = row
+        item._state.adding = False  # noqa: SLF001 - as above
         return item
 
-    return until_written(write)
+    def write_after_whoever_was_faster() -> StashItem:
+        try:
+            return write()
+        except IntegrityError:
+            # Between our look at the items in hand and our lock another one came: now it is seen.
+            return write()
+
+    kept = until_written(write_after_whoever_was_faster)
+    if attempt.publication.state == Publication.State.SUBMITTING:
+        attempt.publication.state = Publication.State.SUBMITTED
+    return kept
 
 
-def close_published(attempt: Attempt, receipt: PublishReceipt) -> None:
-    """The work is live: close the attempt, and fill what is not filled yet."""
+def close_published(attempt: Attempt, receipt: PublishReceipt) -> datetime:
+    """The work is live: close the attempt, and fill what is not filled yet; returns since when it is live."""
 
-    def write() -> None:
-        with transaction.atomic():
-            _close(
-                attempt,
-                Attempt.Outcome.DONE,
-                remote_date=receipt.date,
-                deviationid=receipt.deviation_id,
-                url=receipt.url,
+    def write() -> datetime:
+        remote_ids = json.dumps({"deviationid": receipt.deviation_id, "url": receipt.url})
+        with connection.cursor() as cursor:
+            cursor.execute(
+                CLOSE_LIVE,
+                [
+                    *[receipt.date, remote_ids, attempt.pk],
+                    *[receipt.url or "", receipt.deviation_id, receipt.deviation_id, receipt.url or ""],
+                    settings.PUBLISHER_URL_LOOK_SECONDS[0],
+                    *[attempt.publication_id, attempt.stash_item_id],
+                ],
             )
-            _mark_live(attempt, deviation_id=receipt.deviation_id, url=receipt.url or "")
+            published_at: datetime = cursor.fetchone()[0]
+        return published_at
 
-    until_written(write)
+    published_at = until_written(write)
+    _is_live(attempt.publication, published_at)
+    return published_at
+
+
+CLOSE_LIVE = f"""
+    WITH closed AS (
+        UPDATE publisher_attempt SET ended_at = {clock.SQL_NOW}, outcome = 'done', remote_date = %s,
+               remote_ids = %s::jsonb
+        WHERE id = %s),
+    live AS (
+        UPDATE publisher_publication
+        SET state = 'published', published_at = coalesce(published_at, {clock.SQL_NOW}), crashes = 0, is_alone = FALSE,
+            url = CASE WHEN url = '' THEN %s ELSE url END,
+            remote_deviation_id = coalesce(remote_deviation_id, %s),
+            next_look_at = CASE WHEN coalesce(remote_deviation_id, %s) IS NOT NULL AND (url <> '' OR %s <> '') THEN NULL
+                                ELSE {clock.SQL_NOW} + make_interval(secs => %s) END
+        WHERE id = %s RETURNING published_at),
+    item AS (UPDATE publisher_stashitem SET state = 'published' WHERE id = %s)
+    SELECT published_at FROM live
+"""  # noqa: S608 - constants alone
+
+
+def _is_live(publication: Publication, published_at: datetime) -> None:
+    publication.state = Publication.State.PUBLISHED
+    publication.published_at = published_at
 
 
 def close_live_before(attempt: Attempt, error: DeviantArtError) -> None:
@@ -180,6 +286,7 @@ def _mark_live(attempt: Attempt, *, deviation_id: str | None, url: str) -> None:
     publication = Publication.objects.select_for_update().get(pk=attempt.publication_id)
     publication.state = Publication.State.PUBLISHED
     publication.published_at = publication.published_at or clock.database_now()
+    publication.crashes, publication.is_alone = 0, False
     publication.url = publication.url or url
     if publication.remote_deviation_id is None:
         publication.remote_deviation_id = deviation_id
@@ -190,3 +297,4 @@ def _mark_live(attempt: Attempt, *, deviation_id: str | None, url: str) -> None:
     publication.save()
     if attempt.stash_item_id is not None:
         StashItem.objects.filter(pk=attempt.stash_item_id).update(state=StashItem.State.PUBLISHED)
+    _is_live(attempt.publication, publication.published_at)

@@ -2,22 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from deviantart import rules
+from deviantart.client import Resumable
 from deviations.models import Deviation, FileVariant
-from publisher.errors import StoredFileChanged
+from isekai import faults
 from publisher.models import Publication
-
-# So much of a file is held back until its digest agrees: without its end DeviantArt has received nothing.
-HELD_BACK_BYTES = 64 * 1024
-CHUNK_BYTES = 256 * 1024
-
-
-class Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +71,17 @@ def publish_fields_of(deviation: Deviation) -> dict[str, Any]:
     }
 
 
-def checked(stream: Readable, *, sha256: str) -> Iterator[bytes]:
-    """The stream's bytes; the last ones only once the digest of all of them agrees.
+class Watched:
+    """A file being read, which says when its last byte has been."""
 
-    Raises StoredFileChanged instead of letting them go.
-    """
-    digest = hashlib.sha256()
-    waiting = b""
-    while chunk := stream.read(CHUNK_BYTES):
-        digest.update(chunk)
-        waiting += chunk
-        if len(waiting) > HELD_BACK_BYTES:
-            yield waiting[:-HELD_BACK_BYTES]
-            waiting = waiting[-HELD_BACK_BYTES:]
-    if digest.hexdigest() != sha256:
-        raise StoredFileChanged("The stored file is not the one that was verified when it was uploaded.")
-    yield waiting
+    def __init__(self, file: Resumable) -> None:
+        self._file = file
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._file.read(size)
+        if not chunk:
+            faults.reach("file_read")
+        return chunk
+
+    def close(self) -> None:
+        self._file.close()

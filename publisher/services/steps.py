@@ -1,24 +1,26 @@
 """The two calls of a publication: upload its file to the stash, publish the item."""
 
-from contextlib import closing
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
 
 from accounts.services.audit import record
 from deviantart import rules
-from deviantart.errors import AlreadyPublished, DeviantArtError, TokenExpired
+from deviantart.client import Resumable
+from deviantart.errors import AlreadyPublished, DeviantArtError, FileChanged, TokenExpired
 from deviantart.pace import Kind
 from deviations import storage
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
-from deviations.models import FileVariant
+from deviations.models import DeviationFile, FileVariant
 from isekai import clock, faults, queue
-from publisher.errors import StoredFileChanged, TooLateToSend
+from publisher.errors import PublisherError, TooLateToSend
 from publisher.models import Attempt, Publication, StashItem
 from publisher.services import evidence, failing
-from publisher.services.claiming import held, put_back
-from publisher.services.job import Job, longest_wait_before_sending, while_in_time
-from publisher.services.sending import Submission, checked, publish_fields_of, submission_of
+from publisher.services.claiming import held, leave_be, put_back
+from publisher.services.job import Job, StageJob, longest_wait_before_sending, while_in_time
+from publisher.services.sending import Submission, Watched, publish_fields_of, submission_of
 from publisher.services.turns import wait_for_turn
 
 logger = structlog.get_logger(__name__)
@@ -27,9 +29,31 @@ logger = structlog.get_logger(__name__)
 NOT_READY_SECONDS = 5.0
 
 
+class NotUploaded(PublisherError):
+    """The upload did not succeed, by no doing of DeviantArt's; ``reason`` is a code, ``for_good`` if it never will."""
+
+    code = "not_uploaded"
+
+    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.for_good = for_good
+
+
+class UploadRefused(PublisherError):
+    """DeviantArt did not take the file, or did not answer; ``pause`` is how long the account may not call, if so."""
+
+    code = "upload_refused"
+
+    def __init__(self, error: DeviantArtError, *, pause: float | None = None) -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.pause = pause
+
+
 def bring_out(job: Job, publication: Publication) -> bool:
     """Upload what is not in the stash yet, and publish it; False when the work had to be let go."""
-    variant = FileVariant.objects.filter(file=publication.file_id, kind=FileVariant.Kind.PUBLISH).first()
+    variant = copy_for_deviantart(publication.file)
     if variant is None:
         if publication.file is not None and publication.file.media_state == publication.file.MediaState.FAILED:
             return failing.give_up(job, publication, reason="file_unusable")
@@ -37,79 +61,144 @@ def bring_out(job: Job, publication: Publication) -> bool:
         put_back(job.claim, in_seconds=failing.scaled(NOT_READY_SECONDS), reason="file_not_ready")
         return False
     submission = submission_of(publication, job.deviation, variant)
-    item = _item_in_hand(job, publication, submission) or submit(job, publication, submission)
+    item = _item_in_hand(job, publication, submission)
+    if item is None:
+        if job.place is not None and not job.place.take_upload():
+            # Its share was free when it was claimed, or it seemed to need none.
+            leave_be(job.claim)
+            job.place.turn_away(job.account.pk)
+            return False
+        item = submit(job, publication, submission)
     if item is None:
         return False
+    job.let_upload_share_go()
     if job.deviation.stash_only:
         _rest_in_the_stash(job, publication)
         return True
     return publish(job, publication, item)
 
 
+def copy_for_deviantart(file: DeviationFile | None) -> FileVariant | None:
+    """What goes to DeviantArt of a file, None as long as it is not made; as it was read with the file, if it was."""
+    if file is None:
+        return None
+    read: FileVariant | None = getattr(file, "publish_copy", None)
+    if read is None and not hasattr(file, "publish_copy"):
+        return FileVariant.objects.filter(file=file, kind=FileVariant.Kind.PUBLISH).first()
+    return read
+
+
 def _item_in_hand(job: Job, publication: Publication, submission: Submission) -> StashItem | None:
     """The item that holds exactly this submission. One that holds anything else is abandoned, never overwritten."""
-    item = StashItem.objects.in_hand(publication.pk)
+    if hasattr(publication, "item_in_hand"):
+        item: StashItem | None = publication.item_in_hand
+    else:
+        item = StashItem.objects.in_hand(publication.pk)
     if item is None or item.fingerprint == submission.fingerprint(job.account.pk):
         return item
     with held(job.claim):
-        item.state = StashItem.State.ABANDONED
-        item.save(update_fields=["state"])
+        abandon(item)
     return None
 
 
-def submit(job: Job, publication: Publication, submission: Submission, *, again: bool = True) -> StashItem | None:
+def abandon(item: StashItem) -> None:
+    """It holds something that is not to be published any more; the caller holds what fences that."""
+    item.state = StashItem.State.ABANDONED
+    item.save(update_fields=["state"])
+
+
+def submit(job: Job, publication: Publication, submission: Submission) -> StashItem | None:
     """Upload the file into a new item of the artist's stash; None when the work had to be let go."""
-    client = job.client()
-    turn = wait_for_turn(job.account, Kind.PUBLISH, client)
-    attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.SUBMIT)
-    faults.reach("submit_intended")
+    # What is meant for the stash alone has arrived with this call.
+    moment = job.claim.due_at if job.deviation.stash_only else None
     try:
-        with closing(storage.open_stream(submission.storage_key, workspace_id=job.claim.workspace_id)) as stream:
-            receipt = client.submit(
-                checked(stream, sha256=submission.sha256),
-                filename=submission.filename,
-                content_type=submission.content_type,
-                size=submission.size,
-                title=submission.title,
-                artist_comments=submission.artist_comments,
-                tags=submission.tags,
-                is_ai_generated=submission.is_ai_generated,
-                noai=submission.noai,
-                before_send=while_in_time(longest_wait_before_sending()),
-            )
-    except StoredFileChanged:
+        item = upload(job, publication, submission, wait_until=moment)
+    except NotUploaded as error:
+        if error.for_good:
+            failing.give_up(job, publication, reason=error.reason)
+        elif error.reason == "too_late_to_send":
+            put_back(job.claim)
+        else:
+            put_back(job.claim, in_seconds=failing.scaled(NOT_READY_SECONDS), reason=error.reason)
+        return None
+    except UploadRefused as refusal:
+        failing.after_submit(job, publication, refusal.error, pause=refusal.pause)
+        return None
+    return item if item.state == StashItem.State.IN_HAND else StashItem.objects.in_hand(publication.pk)
+
+
+def upload(
+    job: Job | StageJob,
+    publication: Publication,
+    submission: Submission,
+    *,
+    kind: Kind = Kind.PUBLISH,
+    wait_until: datetime | None = None,
+    again: bool = True,
+) -> StashItem:
+    """The upload itself, whoever wants it; ``wait_until`` is the moment before which not a byte may leave.
+
+    Raises NotUploaded and UploadRefused, with its attempt closed; and what keeps the account from calling: NotYet,
+    LoginLost, TokenUnavailable, ClaimLost.
+    """
+    client = job.client()
+    turn = wait_for_turn(job.account, kind, client)
+    faults.reach("before_submit_intent")
+    attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.SUBMIT, not_before=wait_until)
+    faults.reach("submit_intended")
+    open_at = partial(_open_at, submission.storage_key, job.claim.workspace_id)
+    file = Watched(Resumable(open_at, breaks=StorageUnavailable))
+    try:
+        receipt = client.submit(
+            file,
+            filename=submission.filename,
+            content_type=submission.content_type,
+            size=submission.size,
+            title=submission.title,
+            artist_comments=submission.artist_comments,
+            tags=submission.tags,
+            is_ai_generated=submission.is_ai_generated,
+            noai=submission.noai,
+            sha256=submission.sha256,
+            before_send=while_in_time(
+                longest_wait_before_sending(),
+                point="before_submit_sent",
+                wait=job.wait_until_due if wait_until is not None and isinstance(job, Job) else None,
+            ),
+        )
+    except FileChanged as error:
         evidence.close_not_made(attempt, why="stored_file_changed")
-        failing.give_up(job, publication, reason="stored_file_changed")
-        return None
-    except (StoredFileMissing, ForeignStorageKey):
+        raise NotUploaded("stored_file_changed", for_good=True) from error
+    except (StoredFileMissing, ForeignStorageKey) as error:
         evidence.close_not_made(attempt, why="stored_file_missing")
-        failing.give_up(job, publication, reason="stored_file_missing")
-        return None
-    except StorageUnavailable:
+        raise NotUploaded("stored_file_missing", for_good=True) from error
+    except StorageUnavailable as error:
         evidence.close_not_made(attempt, why="storage_unavailable")
-        put_back(job.claim, in_seconds=failing.scaled(NOT_READY_SECONDS), reason="storage_unavailable")
-        return None
-    except TooLateToSend:
+        raise NotUploaded("storage_unavailable") from error
+    except TooLateToSend as error:
         evidence.close_not_made(attempt, why="too_late_to_send")
-        put_back(job.claim)
-        return None
+        raise NotUploaded("too_late_to_send") from error
     except TokenExpired as error:
         evidence.close_failed(attempt, error)
         turn.over(error)
-        if again:
-            job.renew_token()
-            return submit(job, publication, submission, again=False)
-        failing.after_submit(job, publication, error)
-        return None
+        if not again:
+            raise UploadRefused(error) from error
+        job.renew_token()
+        return upload(job, publication, submission, kind=kind, wait_until=wait_until, again=False)
     except DeviantArtError as error:
         evidence.close_failed(attempt, error)
-        failing.after_submit(job, publication, error, pause=turn.over(error))
-        return None
+        raise UploadRefused(error, pause=turn.over(error)) from error
+    finally:
+        file.close()
     faults.reach("submit_answered")
     item = evidence.close_submitted(attempt, receipt, fingerprint=submission.fingerprint(job.account.pk))
-    turn.over()
     faults.reach("item_committed")
-    return item if item.state == StashItem.State.IN_HAND else StashItem.objects.in_hand(publication.pk)
+    turn.over()
+    return item
+
+
+def _open_at(key: str, workspace_id: Any, offset: int) -> storage.Stream:
+    return storage.open_stream(key, workspace_id=workspace_id, offset=offset)
 
 
 def publish(job: Job, publication: Publication, item: StashItem, *, again: bool = True) -> bool:
@@ -120,17 +209,25 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
     """
     client = job.client()
     fields = publish_fields_of(job.deviation)
-    first = not publication.attempts.publishing().exists()
     turn = wait_for_turn(job.account, Kind.PUBLISH, client)
+    faults.reach("before_publish_intent")
     attempt = evidence.open_attempt(
-        job.claim, publication, Attempt.Step.PUBLISH, stash_item=item, sent=_sent(job, publication, item, fields)
+        job.claim,
+        publication,
+        Attempt.Step.PUBLISH,
+        stash_item=item,
+        sent=_sent(job, publication, item, fields),
+        not_before=job.claim.due_at,
     )
     faults.reach("publish_intended")
     try:
         receipt = client.publish(
             item.item_id,
             **fields,
-            before_send=while_in_time(longest_wait_before_sending(), point="before_publish_sent"),
+            # All is ready and the connection stands: only the moment itself is waited for.
+            before_send=while_in_time(
+                longest_wait_before_sending(), point="before_publish_sent", wait=job.wait_until_due
+            ),
         )
     except TooLateToSend:
         evidence.close_not_made(attempt, why="too_late_to_send")
@@ -139,7 +236,7 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
     except AlreadyPublished as error:
         evidence.close_live_before(attempt, error)
         turn.over(error)
-        if first:
+        if not publication.attempts.publishing().exclude(pk=attempt.pk).exists():
             # Nobody but the artist can have done that.
             record("deviation.published_by_hand", job.deviation, item_id=str(item.item_id))
         return True
@@ -155,8 +252,8 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
         return failing.after_publish(job, publication, item, error, pause=turn.over(error))
     faults.reach("publish_answered")
     evidence.close_published(attempt, receipt)
-    turn.over()
     faults.reach("publish_committed")
+    turn.over()
     return True
 
 
@@ -168,7 +265,6 @@ def _sent(job: Job, publication: Publication, item: StashItem, fields: dict[str,
 def _rest_in_the_stash(job: Job, publication: Publication) -> None:
     """A work that is meant for the stash alone has arrived."""
     with held(job.claim) as deviation:
-        Publication.objects.filter(pk=publication.pk).update(
-            state=Publication.State.PUBLISHED, published_at=clock.DatabaseNow()
-        )
+        publication.state, publication.published_at = Publication.State.PUBLISHED, clock.database_now()
+        publication.save(update_fields=["state", "published_at"])
         record("deviation.in_the_stash", deviation)
