@@ -45,11 +45,18 @@ def free_port() -> int:
 
 
 class Processes:
-    """``start("publisher", "beat", …)``; the same name may be started several times. Ends them all with its block."""
+    """``start("publisher", "beat", …)``; the same name may be started several times. Ends them all with its block.
 
-    def __init__(self, sandbox: SandboxProcess) -> None:
+    ``folder`` is for their logs, and stays; None: one that goes with the block.
+    """
+
+    publisher_slots = 4
+    waits_for_web = True
+
+    def __init__(self, sandbox: SandboxProcess, *, folder: Path | None = None) -> None:
         self.sandbox = sandbox
-        self.folder = Path(tempfile.mkdtemp(prefix="isekai-processes-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="isekai-processes-"))
+        self._is_kept = folder is not None
         self.faults = self.folder / "faults"
         self.faults.mkdir()
         self.running: list[tuple[str, subprocess.Popen[bytes]]] = []
@@ -79,7 +86,8 @@ class Processes:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._is_kept:
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._overridden.disable()
 
     def start(self, *names: str, **environment: str) -> list[subprocess.Popen[bytes]]:
@@ -109,7 +117,7 @@ class Processes:
     def _start(self, name: str, extra: dict[str, str]) -> subprocess.Popen[bytes]:
         command = {
             "web": lambda: processes.web(f"127.0.0.1:{self.web_port}"),
-            "publisher": lambda: processes.publisher(4),
+            "publisher": lambda: processes.publisher(self.publisher_slots),
             "worker": processes.notifier,
             "media": processes.media,
             "beat": processes.beat,
@@ -130,7 +138,7 @@ class Processes:
             preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509
         )
         self.running.append((name, process))
-        if name == "web":
+        if name == "web" and self.waits_for_web:
             wait_until(lambda: self._answers(process), seconds=60, what=self.log)
         return process
 

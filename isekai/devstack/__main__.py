@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isekai.devstack import PROJECT, lint, testing, up
+from isekai.devstack import PROJECT, chaos, lint, testing, up
 from isekai.devstack.errors import DevstackError, Interrupted, UsageError
 from isekai.devstack.foreground import signals_interrupt
 from isekai.devstack.terminal import say
@@ -35,6 +35,7 @@ COMMANDS = {
     "test": Command("test [pytest arguments]", "run the tests on a throw-away stack", testing.run_tests),
     "lint": Command("lint", "everything else that must hold before a commit", lint.lint),
     "bench": Command("bench NAME [--json]", "measure something on a throw-away stack", testing.run_benchmark),
+    "chaos": Command("chaos [--seed N …]", "the whole system with everything breaking; docs/chaos.md", chaos.run_chaos),
     "servers": Command("servers [--write FILE]", "keep the servers of one up, to run pytest many times", servers),
 }
 
