@@ -1,6 +1,6 @@
 """Tell people what they have to know: rows first, mail later, so that no mail server can delay or undo anything."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.errors import MessageError
@@ -35,18 +35,28 @@ BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A subject and a text, in which ``%(name)s`` stands for a parameter of the notification."""
+    """A subject and a text, in which ``%(name)s`` stands for a parameter of the notification or for one of ``more``."""
 
     subject: str | Promise
     text: str | Promise
+    more: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda _params: {}
 
 
 _WORDS: dict[str, Words] = {}
 
 
-def describe(kind: str, *, subject: str | Promise, text: str | Promise) -> None:
-    """Say how notifications of ``kind`` read; each app does so for its own kinds when it is loaded."""
-    _WORDS[kind] = Words(subject, text)
+def describe(
+    kind: str,
+    *,
+    subject: str | Promise,
+    text: str | Promise,
+    more: Callable[[Mapping[str, Any]], Mapping[str, str]] = lambda _params: {},
+) -> None:
+    """Say how notifications of ``kind`` read; each app does so for its own kinds when it is loaded.
+
+    ``more``: from its parameters to what else the text names, in the language of whoever reads it.
+    """
+    _WORDS[kind] = Words(subject, text, more)
 
 
 describe(
@@ -137,7 +147,7 @@ def text_of(message: Notification, *, language: str) -> tuple[str, str]:
     params: Mapping[str, Any] = {**message.params, "kind": message.kind, "public_url": settings.PUBLIC_URL}
     with translation.override(language):
         # A subject with a line break could smuggle in headers.
-        return " ".join((str(words.subject) % params).split()), str(words.text) % params
+        return " ".join((str(words.subject) % params).split()), str(words.text) % {**params, **words.more(params)}
 
 
 def _claim() -> Notification | None:
