@@ -5,14 +5,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg.errors
 import structlog
+from django.contrib.postgres.fields import ArrayField
 from django.db import OperationalError, connection, transaction
-from django.db.models import GeneratedField
+from django.db.models import GeneratedField, JSONField, prefetch_related_objects
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -58,6 +59,21 @@ Change = Callable[[Deviation], Sequence[Event]]
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A work that was changed in memory, what it was before, and what that was."""
+
+    row: Deviation
+    before: dict[str, Any]
+    events: Sequence[Event]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are to be written."""
+        now, before = self.row.__dict__, self.before
+        return [name for name in _WRITTEN if now[name] is not before[name] and now[name] != before[name]]
+
+
+@dataclass(frozen=True, slots=True)
 class ItemResult:
     """What became of one work of many: itself as it is now, or why not (None and None: there is no such work)."""
 
@@ -98,10 +114,10 @@ def change(deviation: Deviation, how: Change, *, user: User | None, version: int
         row = Deviation.objects.select_related("account").select_for_update(of=("self",)).get(pk=deviation.pk)
         if version is not None and row.version != version:
             raise VersionConflict
+        before = _as_read(row)
         events = how(row)
         if events:
-            _save(row, events, user=user)
-            wake_publisher([row])
+            _save([Changed(row, before, events)], user=user)
     for event in events:
         logger.info("deviation_changed", verb=event.verb, deviation_id=str(row.pk), version=row.version)
     return row
@@ -138,42 +154,37 @@ def _change_rows(
     skip_locked: bool,
 ) -> tuple[dict[UUID, ItemResult], int]:
     results = {one: ItemResult(one, None, None) for one in ids}
-    changes: list[tuple[Deviation, Sequence[Event]]] = []
-    names: set[str] = set()
+    changed: list[Changed] = []
     with row_locks():
         if skip_locked:
             results |= {
                 pk: ItemResult(pk, None, Busy()) for pk in works.filter(pk__in=ids).values_list("pk", flat=True)
             }
-        rows = (
+        rows = list(
             works.filter(pk__in=ids)
-            .select_related("account")
-            .prefetch_related("files", "workspace__deviantart_accounts")
+            # Many works are of few accounts.
+            .prefetch_related("account", "files")
             .order_by("pk")
             .select_for_update(of=("self",), skip_locked=skip_locked)
         )
+        prefetch_related_objects([row for row in rows if row.account_id is None], "workspace__deviantart_accounts")
         for row in rows:
-            before = _columns(row)
+            before = _as_read(row)
             try:
                 events = how(row)
             except DeviationError as error:
                 results[row.pk] = ItemResult(row.pk, None, error)
                 continue
             if events:
-                _touch(row)
-                changes.append((row, events))
-                names |= {name for name, value in _columns(row).items() if value != before[name]}
+                changed.append(Changed(row, before, events))
             results[row.pk] = ItemResult(row.pk, row, None)
-        changed = [row for row, _events in changes]
         if changed:
-            _write(changed, sorted(names))
-            record_all(
-                audit_event(one.verb, row, user=user, **one.params, bulk_id=str(bulk_id))
-                for row, events in changes
-                for one in events
-            )
-            wake_publisher(changed)
+            _save(changed, user=user, bulk_id=str(bulk_id))
     return results, len(changed)
+
+
+def _as_read(row: Deviation) -> dict[str, Any]:
+    return row.__dict__ | {name: copy.deepcopy(row.__dict__[name]) for name in _CHANGED_IN_PLACE}
 
 
 def ensure_free(deviation: Deviation) -> None:
@@ -190,41 +201,23 @@ def ensure_free(deviation: Deviation) -> None:
         raise InTheTrash
 
 
-def wake_publisher(rows: Iterable[Deviation]) -> None:
-    """Tell the publishers, once this transaction is committed, of those works that are due within ten seconds."""
-    waiting = [row for row in rows if row.status == Deviation.Status.SCHEDULED]
-    if not waiting:
-        return
-    soon = clock.database_now() + NEAR
-    accounts = {row.account_id for row in waiting if row.publish_at is not None and row.publish_at <= soon}
-    for account_id in accounts:
-        if account_id is not None:
-            queue.send("publisher.publish_next", account_id)
-    if accounts:
-        queue.nudge()
+def _save(changed: Sequence[Changed], *, user: User | None, **params: Any) -> None:
+    """Save locked works that were changed in memory, with an audit event for each event; tell the publishers."""
+    for each in changed:
+        each.row.version += 1
+        each.row.updated_at = clock.now()
+    rows = [each.row for each in changed]
+    now = _write(rows, sorted({name for each in changed for name in each.names}))
+    record_all(
+        audit_event(event.verb, each.row, user=user, **event.params, **params)
+        for each in changed
+        for event in each.events
+    )
+    _wake_publisher(rows, now)
 
 
-def _save(row: Deviation, events: Sequence[Event], *, user: User | None) -> None:
-    _touch(row)
-    row.save()
-    # The database computes it; what is in memory is from before.
-    row.__dict__.pop("due_at", None)
-    record_all(audit_event(one.verb, row, user=user, **one.params) for one in events)
-
-
-def _touch(row: Deviation) -> None:
-    row.version += 1
-    row.updated_at = clock.now()
-
-
-def _columns(row: Deviation) -> dict[str, Any]:
-    """The work as it is in memory, by column; what is changed in place later does not change this."""
-    values = ((name, row.__dict__[name]) for name in _WRITTEN)
-    return {name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value for name, value in values}
-
-
-def _write(rows: Sequence[Deviation], names: Sequence[str]) -> None:
-    """Save those columns of locked rows in one statement.
+def _write(rows: Sequence[Deviation], names: Sequence[str]) -> datetime:
+    """Save those columns of locked rows in one statement, and return the database's time.
 
     Django's ``bulk_update`` makes a condition of each value, which takes many times as long for 500 works.
     """
@@ -235,13 +228,25 @@ def _write(rows: Sequence[Deviation], names: Sequence[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {table} AS work SET {assignments} FROM jsonb_to_recordset(%s) AS new ({columns}) "  # noqa: S608
-            "WHERE work.id = new.id RETURNING work.id, work.due_at",
+            f"WHERE work.id = new.id RETURNING work.id, work.due_at, {clock.SQL_NOW}",
             [json.dumps(values, default=str)],
         )
-        due = dict(cursor.fetchall())
+        written = {pk: (due_at, now) for pk, due_at, now in cursor.fetchall()}
     for row in rows:
         # The database computes it; what is in memory is from before.
-        row.__dict__["due_at"] = due[row.pk]
+        row.__dict__["due_at"] = written[row.pk][0]
+    return written[rows[0].pk][1]
+
+
+def _wake_publisher(rows: Iterable[Deviation], now: datetime) -> None:
+    """Tell the publishers, once this transaction is committed, of those works that are due within ten seconds."""
+    waiting = [row for row in rows if row.status == Deviation.Status.SCHEDULED]
+    accounts = {row.account_id for row in waiting if row.publish_at is not None and row.publish_at <= now + NEAR}
+    for account_id in accounts:
+        if account_id is not None:
+            queue.send("publisher.publish_next", account_id)
+    if accounts:
+        queue.nudge()
 
 
 # What a change may write: every column but the key and what the database computes.
@@ -250,3 +255,5 @@ _WRITTEN: dict[str, Any] = {
     for field in Deviation._meta.concrete_fields
     if not (field.primary_key or isinstance(field, GeneratedField))
 }
+# Whose values a change could alter without replacing them.
+_CHANGED_IN_PLACE = [name for name, field in _WRITTEN.items() if isinstance(field, (ArrayField, JSONField))]

@@ -12,6 +12,7 @@ from deviations.services.scheduling import (
     cancel_many,
     publish_many_now,
     retry_many,
+    schedule_deviation,
     schedule_many,
     schedule_many_as_before,
 )
@@ -143,3 +144,12 @@ def test_a_work_with_nothing_to_change_is_not_written(
     before = [as_stored(work) for work in works]
     many(Deviation.objects.all(), user=artist, ids=ids)
     assert [as_stored(work) for work in works] == before
+
+
+def test_a_single_work_is_scheduled_in_eight_statements(
+    make_work: MakeWork, account: DeviantArtAccount, artist: User, django_assert_num_queries: Any
+):
+    work = make_work(account)
+    # Two for the savepoint of this test, the wait for locks, the time, the work, its files, and two writes.
+    with django_assert_num_queries(8):
+        schedule_deviation(work, user=artist, scheduled_at=clock.now() + timedelta(hours=1))
