@@ -30,6 +30,7 @@ class Outage:
             logger.warning("server_away", server=self.server, error=type(error).__name__)
 
     def over(self) -> None:
+        self._until = 0.0
         if self._noticed:
             self._noticed = False
             logger.info("server_back", server=self.server)

@@ -4,6 +4,8 @@ The row is the message. A wake-up that is lost costs the seconds until the next 
 away must never fail, or slow down, the request that wanted to send one.
 """
 
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -21,6 +23,9 @@ logger = structlog.get_logger(__name__)
 SENDING = {"max_retries": 0, "socket_connect_timeout": 0.5, "socket_timeout": 0.5, "retry_on_timeout": False}
 BROKER = Outage("broker")
 
+TakesOver = Callable[[str, list[str]], object]
+_takes_over: TakesOver | None = None
+
 DUE_CHANNEL = "isekai_due"
 
 
@@ -30,19 +35,38 @@ def send(task_name: str, *ids: UUID | int | str) -> None:
     transaction.on_commit(lambda: _send_now(task_name, arguments), robust=True)
 
 
+def send_to(queue: str, task_name: str, *ids: UUID | int | str) -> None:
+    """Send it to a queue of its own, at once; nobody takes over what could not be sent."""
+    _try_to_send(task_name, [str(value) for value in ids], queue=queue)
+
+
+def take_over(what_was_not_sent: TakesOver | None) -> None:
+    """In this process, give each wake-up that the broker does not take to ``what_was_not_sent``: task and arguments."""
+    global _takes_over  # noqa: PLW0603 - one process, one who takes over
+    _takes_over = what_was_not_sent
+
+
 def _send_now(task_name: str, arguments: list[str]) -> None:
+    if not _try_to_send(task_name, arguments) and _takes_over is not None:
+        _takes_over(task_name, arguments)
+
+
+def _try_to_send(task_name: str, arguments: list[str], **options: Any) -> bool:
     if BROKER.lasts():
-        return
+        return False
     try:
         with pools.producers[current_app.connection_for_write(transport_options=SENDING)].acquire(
             block=True
         ) as producer:
-            current_app.send_task(task_name, args=arguments, producer=producer, retry=False, ignore_result=True)
+            current_app.send_task(
+                task_name, args=arguments, producer=producer, retry=False, ignore_result=True, **options
+            )
     except (BrokerError, RedisError, OSError) as error:
         BROKER.noticed(error)
         logger.warning("wake_up_not_sent", task=task_name, error=type(error).__name__)
-    else:
-        BROKER.over()
+        return False
+    BROKER.over()
+    return True
 
 
 def nudge() -> None:
