@@ -20,10 +20,14 @@ from django.db import DatabaseError, connection
 
 from deviations.models import Deviation
 from isekai import clock
+from isekai.ids import new_id
 from publisher.errors import WorkerUnknown
 from publisher.models import Worker
 
 logger = structlog.get_logger(__name__)
+
+# A process is older than its row; by how much less than this is a matter of measuring.
+AGE_TOLERANCE_SECONDS = 2.0
 
 _this_worker: UUID | None = None
 
@@ -35,10 +39,11 @@ def this_worker() -> UUID:
     return _this_worker
 
 
-def register_worker(*, slots: int) -> UUID:
+def register_worker(*, slots: int, worker_id: UUID | None = None) -> UUID:
     """Make this process's row, alive for one lease from now."""
     global _this_worker  # noqa: PLW0603 - one process, one worker
     worker = Worker.objects.create(
+        pk=worker_id or new_id(),
         host=socket.gethostname(),
         process_id=os.getpid(),
         slots=slots,
@@ -64,8 +69,34 @@ def expire_dead_neighbours() -> None:
     for worker in Worker.objects.alive().filter(host=socket.gethostname()):
         if worker.pk == _this_worker:
             continue
-        if worker.process_id == os.getpid() or not Path(f"/proc/{worker.process_id}").exists():
+        if worker.process_id == os.getpid() or not is_running(worker):
             expire_worker(worker.pk)
+
+
+def is_running(worker: Worker) -> bool:
+    """Whether the process of a row of this host still exists, and is not a younger one that got its id.
+
+    Ages are compared and no times, since the host and the database need not agree about what time it is.
+    """
+    age = process_age_seconds(worker.process_id)
+    if age is None:
+        return False
+    row_age = (clock.database_now() - worker.started_at).total_seconds()
+    return age >= row_age - AGE_TOLERANCE_SECONDS
+
+
+def process_age_seconds(process_id: int) -> float | None:
+    """How long a process of this host has been running; None when there is none, or it is dead already."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return None
+    # The name of the program stands in parentheses, and may hold spaces and parentheses itself (proc(5)).
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return None
+    return uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def beat_for_ever(worker_id: UUID) -> None:
