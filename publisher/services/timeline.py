@@ -68,6 +68,10 @@ EVENTS: dict[str, tuple[str, str | Promise]] = {
         "scheduled",
         gettext_lazy("The process that worked on it stopped, another one goes on from the same place"),
     ),
+    "deviation.broken_off": (
+        "scheduled",
+        gettext_lazy("The service was being restarted and stopped working on it; it goes on from the same place"),
+    ),
     "deviation.published": ("published", gettext_lazy("Published")),
     "deviation.published_by_hand": (
         "published",
@@ -150,6 +154,7 @@ NOT_MADE: dict[str, str | Promise] = {
     "storage_unavailable": gettext_lazy("Our storage did not answer, so nothing was sent."),
     "pace": gettext_lazy("DeviantArt lets this account go slowly, so the rest of the look waits for its turn."),
     "rate_limit": gettext_lazy("DeviantArt asked us to slow down."),
+    "service_stopped": gettext_lazy("The service was being restarted before DeviantArt had answered."),
     "too_late_to_send": gettext_lazy("Too much time had passed, so nothing was sent."),
 }
 
