@@ -1,31 +1,42 @@
 """How the publisher's messages read."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from django.utils.translation import gettext_lazy as _
 
 from accounts.services.notifying import describe
+from deviations.services.reasons import explain
+
+
+def _why(status: str) -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
+    """The same sentences as on the pages; a message of an older release has no reason."""
+
+    def more(params: Mapping[str, Any]) -> Mapping[str, str]:
+        code, title = str(params.get("reason", "")), str(params.get("title", ""))
+        return {"why": str(explain(code, params, title=title, status=status))}
+
+    return more
+
 
 describe(
     "work_failed",
     subject=_("“%(title)s” could not be published"),
-    text=_(
-        "DeviantArt did not take “%(title)s”, and Isekai has stopped trying. Nothing of it was lost. "
-        "See what happened, and try again: %(public_url)s/works/%(deviation_id)s/"
-    ),
+    text=_("%(why)s\nNothing of it was lost. See what happened: %(public_url)s/works/%(deviation_id)s/"),
+    more=_why("failed"),
 )
 describe(
     "work_needs_decision",
     subject=_("“%(title)s” needs your decision"),
-    text=_(
-        "Isekai does not know whether “%(title)s” is live on DeviantArt, and will not guess. "
-        "Have a look, and tell us: %(public_url)s/works/%(deviation_id)s/"
-    ),
+    text=_("%(why)s\nIsekai does not guess. Tell us here: %(public_url)s/works/%(deviation_id)s/"),
+    more=_why("needs_decision"),
 )
 describe(
     "works_late",
     subject=_("Works of %(account)s are late"),
     text=_(
         "%(account)s could not publish for so long that %(count)s works are later than you allow. "
-        "They wait until you say what becomes of them: %(public_url)s/works/?status=needs_decision"
+        "They wait until you say what becomes of them: %(public_url)s/works/?status=decision"
     ),
 )
 describe(
