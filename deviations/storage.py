@@ -27,7 +27,6 @@ from storages.backends.s3 import S3Storage
 
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
 from isekai import clock
-from isekai import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -230,58 +229,6 @@ def delete(key: str, *, workspace_id: UUID) -> None:
     with _explained("delete"):
         _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=key)
 
-
-# --- what the publishers remember beside the database ----------------------------------------------------------------
-@dataclass(frozen=True)
-class StoredMark:
-    """What a publisher wrote down under its own ``name``; ``age`` is by storage's clock and ours."""
-
-    name: str
-    age: timedelta
-    body: bytes
-
-
-def write_mark(installation: str, name: str, body: bytes) -> None:
-    """Replace what ``name`` remembers. Raises StorageUnavailable."""
-    with _explained("write_mark"):
-        _client().put_object(
-            Bucket=settings.S3_BUCKET_NAME,
-            Key=_mark_key(installation, name),
-            Body=body,
-            ContentType="application/json",
-        )
-
-
-def read_marks(installation: str) -> list[StoredMark]:
-    """What all publishers of an installation remember, a few rows each. Raises StorageUnavailable."""
-    folder = _marks_folder(installation)
-    found = []
-    with _explained("read_marks"):
-        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET_NAME, Prefix=folder)
-        listed = [(each["Key"], each["LastModified"]) for page in pages for each in page.get("Contents", [])]
-    for key, modified_at in listed:
-        try:
-            with _explained("read_mark"):
-                body = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key)["Body"].read()
-        except StoredFileMissing:
-            continue  # another process has taken it over
-        name = key.removeprefix(folder).removesuffix(".json")
-        found.append(StoredMark(name, clock.now() - modified_at, body))
-    return found
-
-
-def delete_mark(installation: str, name: str) -> None:
-    """Raises StorageUnavailable."""
-    with _explained("delete_mark"):
-        _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=_mark_key(installation, name))
-
-
-def _marks_folder(installation: str) -> str:
-    return f"{settings.S3_PATH_PREFIX}marks/{installation}/"
-
-
-def _mark_key(installation: str, name: str) -> str:
-    return f"{_marks_folder(installation)}{name}.json"
 
 # --- what the publishers remember beside the database ----------------------------------------------------------------
 @dataclass(frozen=True)
