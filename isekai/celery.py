@@ -59,6 +59,8 @@ app.conf.beat_schedule = {
     "rescue stuck": every(15 * SCALE, "publisher.rescue"),
     "find urls": every(settings.PUBLISHER_TICK_SECONDS, "publisher.find_urls"),
     "sweep media": every(settings.MEDIA_SWEEP_SECONDS, "media.sweep"),
+    "check galleries": every(settings.PUBLISHER_TICK_SECONDS, "publisher.check_galleries"),
+    "recheck clocks": every(30 * SCALE, "publisher.recheck_clocks"),
     "ask about late": every(60 * SCALE, "publisher.ask_about_late"),
     "send notifications": every(10 * SCALE, "notifications.send_due"),
     "maintain tokens": every(6 * 3600 * SCALE, "maintenance.maintain_tokens"),

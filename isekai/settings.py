@@ -284,6 +284,9 @@ CIRCUIT_BREAKER_OPEN_SECONDS = (
 )
 # How far our clock and DeviantArt's may lie apart when a work is recognised by its time. Not a wait: never scaled.
 PUBLISHER_MATCH_SECONDS = 120
+# Nothing goes out while the database's clock and DeviantArt's lie further apart than this, and a host whose clock is
+# so far from the database's takes up no works; 0: there is only an alarm. Not a wait either.
+CLOCK_HOLD_SECONDS = env.integer("CLOCK_HOLD_SECONDS", 60, least=0, most=86_400)
 
 # Tests put files there that kill our processes at named points (isekai/faults.py).
 FAULTS_DIRECTORY = env.text("ISEKAI_FAULTS_DIRECTORY", "") or None

@@ -7,4 +7,4 @@ class PublisherConfig(AppConfig):
     verbose_name = _("Publisher")
 
     def ready(self) -> None:
-        from publisher import notifications  # noqa: F401 - describes its messages
+        from publisher import metrics, notifications  # noqa: F401 - registers what it counts, describes its messages

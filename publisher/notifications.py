@@ -55,3 +55,21 @@ describe(
         "“%(description)s”. It may have changed its API; look at the attempts in %(public_url)s/admin/."
     ),
 )
+describe(
+    "database_restored",
+    subject=_("The database is older than what was published"),
+    text=_(
+        "The database of %(public_url)s knows of publishes until %(last_known)s, but there were some until "
+        "%(last_published)s. Nothing of its %(accounts)s accounts goes out before their galleries were compared with "
+        "it, which begins in a few minutes and needs nobody. Works that may be live or not will ask their owners."
+    ),
+)
+describe(
+    "clocks_disagree",
+    subject=_("The clocks of Isekai disagree by %(seconds)s s"),
+    text=_(
+        "The clock of %(clock)s is %(seconds)s s ahead of the database's (behind it, when that is negative). Works go "
+        "out by the database's clock, so they may be early or late; when the difference is large they wait until the "
+        "clocks agree again. Look at the time service of the machines: %(public_url)s"
+    ),
+)

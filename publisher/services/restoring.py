@@ -1,0 +1,537 @@
+"""A database that has forgotten publishes: nothing of an account goes out before its gallery was read and compared.
+
+It is noticed by the mark (see `marks`). Everything here may be done twice, and by two processes at once.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import DateTimeField, Max, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce, Least
+
+from accounts.errors import AccountError, LoginLost
+from accounts.models import AuditEvent, DeviantArtAccount, User
+from accounts.services.audit import record
+from accounts.services.clients import client_for
+from accounts.services.notifying import notify
+from accounts.services.tokens import usable_token
+from deviantart import types
+from deviantart.errors import DeviantArtError
+from deviantart.pace import Kind
+from deviantart.rules import normalise_title
+from deviations.media.errors import Refused
+from deviations.media.perceptual import distance, perceptual_hash
+from deviations.models import Deviation, FileVariant
+from isekai import clock, queue
+from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem
+from publisher.models.holds import GalleryCheckQuerySet
+from publisher.services import marks
+from publisher.services.marks import Mark
+from publisher.services.recognising import ALIKE, PICTURE_MAX_BYTES
+from publisher.services.settling import repeat_after_seconds
+from publisher.services.turns import NotYet, PacedReader
+
+logger = structlog.get_logger(__name__)
+
+# One at a time in the whole installation deals with what was forgotten; any number, as long as it is always the same.
+RESTORING_LOCK = 7_130_002
+# Ids that were given out between the last mark that we know of and the end of the database that is gone.
+GAP = 1000
+# So long before the last publish that the database knows something may have been called that it does not know: a call
+# and its evidence lie apart, and so do DeviantArt's clock and ours. Clocks do not follow the time scale.
+MARGIN = timedelta(minutes=10)
+# What DeviantArt has accepted is not always shown at once. No gallery is trusted earlier, before the time scale.
+GALLERY_DELAY_SECONDS = 300.0
+# A check reads this long at most, and nobody else takes it up for longer than that; both before the time scale.
+READING_SECONDS = 240.0
+LEASE_SECONDS = 300.0
+PATIENCE_SECONDS = 30.0
+# One tick begins no further check after so many seconds; the next one goes on.
+TICK_SECONDS = 10.0
+LATER_SECONDS = 60.0
+LOGIN_LOST_SECONDS = 300.0
+# DeviantArt tells of so many works at once what they were submitted with.
+ORIGINS_AT_ONCE = 10
+
+Status = Deviation.Status
+# What the gallery may show although the database does not know it.
+MAY_BE_LIVE = (Status.SCHEDULED, Status.PUBLISHING, Status.NEEDS_DECISION, Status.FAILED, Status.DRAFT)
+
+
+# --- noticing --------------------------------------------------------------------------------------------------------
+def compare_with_mark() -> bool:
+    """Whether the database knows everything that was published; one that does not is dealt with first.
+
+    Raises MarkUnknown when nobody can say what was published, and DatabaseError. Until it has returned this process
+    claims nothing from a database that it has not compared.
+    """
+    keeper = marks.keeper()
+    server = marks.current_server()
+    mark = keeper.read()
+    behind = marks.database_is_behind(mark)
+    if behind:
+        begin_restoring(mark)
+    keeper.learn(mark, server=server)
+    keeper.forget(marks.forgotten_until())
+    return not behind
+
+
+def begin_restoring(mark: Mark) -> None:
+    """Hold the installation, and have every account's gallery read before anything of it goes out."""
+    known = Attempt.objects.aggregate(last=Max("id"))["last"] or 0
+    params = {
+        "attempt_id": mark.greatest,
+        "known_attempt_id": known,
+        "published_at": mark.published_at.isoformat() if mark.published_at else None,
+    }
+    # Committed first: whoever knows nothing of the mark is held from now on as well.
+    InstallationHold.objects.get_or_create(reason=InstallationHold.Reason.RESTORED, defaults={"params": params})
+    logger.critical("database_is_behind", **params)
+    finish_restoring(mark)
+
+
+def finish_restoring(mark: Mark) -> None:
+    """In one transaction: the checks are made, ids go on behind the mark, people are told, the hold is lifted."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RESTORING_LOCK])
+        if marks.database_is_behind(mark):
+            last = Publication.objects.aggregate(last=Max("published_at"))["last"]
+            checks = _make_checks(None if last is None else last - MARGIN)
+            marks.move_attempts_past(mark.greatest + GAP)
+            AuditEvent.objects.create(
+                verb=marks.FORGOTTEN,
+                subject_type=marks.INSTALLATION_SUBJECT,
+                subject_id=marks.INSTALLATION_ID,
+                params={"attempt_id": mark.greatest + GAP, "accounts": checks},
+            )
+            notify(
+                "database_restored",
+                workspace=None,
+                dedupe_key=f"restored:{mark.greatest}:{clock.now():%Y%m%d%H}",
+                last_known=last.isoformat(timespec="seconds") if last else "-",
+                last_published=mark.published_at.isoformat(timespec="seconds") if mark.published_at else "-",
+                accounts=checks,
+            )
+            logger.warning("gallery_checks_made", accounts=checks)
+        InstallationHold.objects.filter(reason=InstallationHold.Reason.RESTORED).delete()
+
+
+def _make_checks(published_after: datetime | None) -> int:
+    """One for every account, in whatever state: whoever connects again must be checked then. Returns how many.
+
+    ``published_after`` None: the database knows of no publish, so everything since the account was connected counts.
+    """
+    first_try = clock.database_now() + timedelta(seconds=_first_try_seconds())
+    pending = GalleryCheck.objects.pending()
+    pending.update(
+        published_after=Least(
+            "published_after", Coalesce(Value(published_after, output_field=DateTimeField()), _connected_at())
+        ),
+        next_try_at=first_try,
+    )
+    fresh = DeviantArtAccount.objects.exclude(pk__in=pending.values("account_id")).order_by("pk")
+    made = GalleryCheck.objects.bulk_create(
+        GalleryCheck(account=account, published_after=published_after or account.connected_at, next_try_at=first_try)
+        for account in fresh.iterator()
+    )
+    return len(made)
+
+
+def _connected_at() -> Subquery:
+    return Subquery(DeviantArtAccount.objects.filter(pk=OuterRef("account_id")).values("connected_at"))
+
+
+def _first_try_seconds() -> float:
+    """By then every call of a process that nobody remembers is over, and the gallery shows what it made."""
+    return max(repeat_after_seconds(), GALLERY_DELAY_SECONDS * settings.ISEKAI_TIME_SCALE)
+
+
+# --- the checks ------------------------------------------------------------------------------------------------------
+def check_galleries() -> int:
+    """Do the checks that are due, until a tick's time is over; returns how many were begun."""
+    _finish_what_was_begun()
+    end = time.monotonic() + TICK_SECONDS * settings.ISEKAI_TIME_SCALE
+    begun = 0
+    while (check := _take_check()) is not None:
+        _check(check)
+        begun += 1
+        if time.monotonic() > end:
+            break
+    return begun
+
+
+def _finish_what_was_begun() -> None:
+    """A process that died with a hold may leave one that nobody remembers the reason of."""
+    hold = InstallationHold.objects.filter(reason=InstallationHold.Reason.RESTORED).first()
+    if hold is not None:
+        at = hold.params.get("published_at")
+        finish_restoring(Mark((hold.params["attempt_id"],), datetime.fromisoformat(at) if at else None))
+
+
+def _take_check() -> GalleryCheck | None:
+    """The next check that is due, taken by moving its next try ahead; accounts that cannot be read wait."""
+    with transaction.atomic(durable=True):
+        due = GalleryCheck.objects.pending().filter(
+            next_try_at__lte=clock.DatabaseNow(),
+            account__state=DeviantArtAccount.State.ACTIVE,
+            account__base_url=settings.DEVIANTART_BASE_URL,
+        )
+        check = (
+            due.select_for_update(skip_locked=True, of=("self",))
+            .select_related("account")
+            .order_by("next_try_at", "pk")
+            .first()
+        )
+        if check is not None:
+            check.next_try_at = clock.database_now() + _scaled(LEASE_SECONDS)
+            check.save(update_fields=["next_try_at"])
+    return check
+
+
+def _check(check: GalleryCheck) -> None:
+    account_id = check.account_id
+    try:
+        reader = PacedReader(
+            client_for(check.account, usable_token(account_id)),
+            check.account,
+            # Everything of the account waits for this.
+            Kind.PUBLISH,
+            patience_seconds=PATIENCE_SECONDS * settings.ISEKAI_TIME_SCALE,
+        )
+        sightings = _look(reader, check)
+    except LoginLost as error:
+        return _later(check, LOGIN_LOST_SECONDS * settings.ISEKAI_TIME_SCALE, error.code)
+    except NotYet as wait:
+        return _later(check, wait.seconds, wait.reason)
+    except (DeviantArtError, AccountError, TooMuch) as error:
+        return _later(check, LATER_SECONDS * settings.ISEKAI_TIME_SCALE, getattr(error, "code", "too_much"))
+    if not _settle(check, sightings):
+        return _later(check, repeat_after_seconds(), "works_in_hand")
+    logger.info("gallery_checked", account_id=str(account_id), unknown=len(sightings))
+    return None
+
+
+def _later(check: GalleryCheck, seconds: float, why: str) -> None:
+    """The account stays held, and is looked at again in so many seconds."""
+    again = clock.database_now() + timedelta(seconds=max(1.0, seconds))
+    GalleryCheck.objects.pending().filter(pk=check.pk).update(next_try_at=again)
+    logger.info("gallery_check_put_off", account_id=str(check.account_id), reason=why)
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+class TooMuch(Exception):
+    """The gallery could not be read to its end in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A work in the gallery that no publication of ours is; ``is_ours`` None: it may be from our application or not."""
+
+    deviation: types.Deviation
+    published_at: datetime
+    is_ours: bool | None
+    picture_hash: str
+
+    @property
+    def title(self) -> str:
+        return normalise_title(self.deviation.title)
+
+
+def _look(reader: PacedReader, check: GalleryCheck) -> list[Sighting]:
+    """What appeared after the check's moment, is unknown to us, and may be ours. No transaction is open meanwhile."""
+    seen = {each.deviation_id: each for each in _appeared_since(reader, check.published_after)}
+    known = Publication.objects.filter(remote_deviation_id__in=seen).values_list("remote_deviation_id", flat=True)
+    unknown = [seen[key] for key in seen.keys() - set(known)]
+    origins = _origins(reader, [each.deviation_id for each in unknown])
+    return [
+        Sighting(each, each.published_at, origins[each.deviation_id], _picture_hash(reader, each))
+        for each in unknown
+        if each.published_at and origins[each.deviation_id] is not False
+    ]
+
+
+def _appeared_since(reader: PacedReader, moment: datetime) -> Iterator[types.Deviation]:
+    end = time.monotonic() + READING_SECONDS * settings.ISEKAI_TIME_SCALE
+    for page in reader.gallery_pages():
+        ahead = page.date - clock.database_now() if page.date else timedelta()
+        dated = [each for each in page.results if each.published_at]
+        yield from (each for each in dated if each.published_at and each.published_at - ahead >= moment)
+        if any(each.published_at and each.published_at - ahead < moment for each in dated):
+            return  # newest first
+        if page.has_more and time.monotonic() > end:
+            raise TooMuch
+
+
+def _origins(reader: PacedReader, ids: list[str]) -> dict[str, bool | None]:
+    """Whether each was submitted with our application; None where that is not said, or our name is not known."""
+    origins: dict[str, bool | None] = dict.fromkeys(ids)
+    name = settings.DEVIANTART_APPLICATION_NAME
+    for start in range(0, len(ids) if name else 0, ORIGINS_AT_ONCE):
+        for about in reader.deviation_metadata(ids[start : start + ORIGINS_AT_ONCE], ext_submission=True):
+            if about.submitted_with:
+                origins[about.deviation_id] = about.submitted_with == name
+    return origins
+
+
+def _picture_hash(reader: PacedReader, deviation: types.Deviation) -> str:
+    """Empty where there is no picture that can be compared."""
+    picture = deviation.preview or next(reversed(deviation.thumbnails), None) or deviation.content
+    if picture is None:
+        return ""
+    try:
+        return perceptual_hash(reader.picture(picture.url, PICTURE_MAX_BYTES))
+    except (Refused, DeviantArtError):
+        return ""
+
+
+# --- matching --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a work that the database does not know to be live; ``file_id`` None: the work has none yet."""
+
+    deviation_id: UUID
+    file_id: UUID | None
+    titles: frozenset[str]
+    picture_hash: str
+    # Before this it cannot have gone out as it stands; None: it has no time.
+    publish_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Findings:
+    """What follows from a gallery: parts that are certainly live, and works of which a person has to say it."""
+
+    live: dict[Part, Sighting] = field(default_factory=dict)
+    doubtful: set[UUID] = field(default_factory=set)
+
+
+def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
+    """Which of ``parts`` the sightings are.
+
+    Certain is a pair that agrees in title, application, picture and time, when neither agrees with anything else.
+    Whatever else has the title, or the picture, of a sighting that nobody is certainly is doubtful.
+    """
+    sightings, parts = list(sightings), list(parts)
+    agreeing = {each: [part for part in parts if _agree(each, part)] for each in sightings}
+    rivals: dict[Part, int] = defaultdict(int)
+    for found in agreeing.values():
+        for part in found:
+            rivals[part] += 1
+    findings = Findings()
+    for each, found in agreeing.items():
+        if len(found) == 1 and rivals[found[0]] == 1 and each.is_ours and not _is_early(each, found[0]):
+            findings.live[found[0]] = each
+    explained = set(findings.live.values())
+    for each in sightings:
+        if each not in explained:
+            findings.doubtful.update(part.deviation_id for part in parts if _may_be(each, part))
+    # One that is live for certain asks for nobody's word, unless another part of its work does.
+    certain = set(findings.live)
+    undecided = {part.deviation_id for part in parts if part not in certain}
+    settled = {part.deviation_id for part in certain} - undecided
+    findings.doubtful -= settled
+    findings.doubtful |= {part.deviation_id for part in certain} & undecided
+    return findings
+
+
+def _agree(sighting: Sighting, part: Part) -> bool:
+    """In the title, and in the picture."""
+    same_picture = bool(part.picture_hash and sighting.picture_hash) and (
+        distance(part.picture_hash, sighting.picture_hash) <= ALIKE
+    )
+    return sighting.title in part.titles and same_picture
+
+
+def _may_be(sighting: Sighting, part: Part) -> bool:
+    """By title alone, or by its picture alone: what the database has forgotten may be an edit too."""
+    if sighting.title in part.titles:
+        return True
+    known = part.picture_hash and sighting.picture_hash
+    return bool(known) and distance(part.picture_hash, sighting.picture_hash) <= ALIKE
+
+
+def _is_early(sighting: Sighting, part: Part) -> bool:
+    """Whether it appeared before the part's time, so that somebody must have changed that, or it is another work."""
+    tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
+    return part.publish_at is not None and sighting.published_at < part.publish_at - tolerance
+
+
+# --- settling --------------------------------------------------------------------------------------------------------
+def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
+    """Write down what the gallery showed, and let the account go on; False while a work is in somebody's hand."""
+    with transaction.atomic(durable=True):
+        check = GalleryCheck.objects.select_for_update().get(pk=check.pk)
+        if check.done_at is not None:
+            return True
+        if Deviation.objects.claimed().filter(account_id=check.account_id).exists():
+            return False  # of a process that is gone: the rescue puts it back
+        findings = match(sightings, _parts_of(check.account_id))
+        doubtful = findings.doubtful | _resting_in_the_stash(check)
+        by_work: dict[UUID, list[tuple[Part, Sighting]]] = defaultdict(list)
+        for part, sighting in findings.live.items():
+            by_work[part.deviation_id].append((part, sighting))
+        ids = sorted(by_work.keys() | doubtful)
+        for deviation in Deviation.objects.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)):
+            for part, sighting in by_work[deviation.pk]:
+                _mark_live(deviation, part, sighting, account_id=check.account_id)
+            if deviation.pk in doubtful:
+                _ask(deviation, check)
+            else:
+                _finish(deviation, by_work[deviation.pk])
+        GalleryCheck.objects.filter(pk=check.pk).update(done_at=clock.DatabaseNow())
+        record(
+            "account.gallery_checked",
+            check.account,
+            unknown=len(sightings),
+            recognised=len(findings.live),
+            asked=len(doubtful),
+        )
+        queue.send("publisher.publish_next", check.account_id)
+    return True
+
+
+def _parts_of(account_id: UUID) -> list[Part]:
+    """Every file that may be what the gallery shows, although the database does not know it to be live."""
+    works = Deviation.objects.kept().filter(account_id=account_id, status__in=MAY_BE_LIVE)
+    rows = list(works.values_list("pk", "title", "status", "publish_at", "files__pk"))
+    variants = FileVariant.objects.filter(file__deviation__in=works, kind=FileVariant.Kind.PUBLISH)
+    hashes = dict(variants.values_list("file_id", "perceptual_hash"))
+    publications = {each.file_id: each for each in Publication.objects.filter(deviation__in=works, file__isnull=False)}
+    parts = []
+    for deviation_id, title, status, publish_at, file_id in rows:
+        publication = publications.get(file_id)
+        if publication is not None and publication.is_live:
+            continue
+        titles = {title}
+        if publication is not None:
+            titles |= {publication.title or title, publication.sent.get("title") or title}
+        parts.append(
+            Part(
+                deviation_id,
+                file_id,
+                frozenset(normalise_title(each) for each in titles),
+                hashes.get(file_id, ""),
+                publish_at if status == Status.SCHEDULED else None,
+            )
+        )
+    return parts
+
+
+def _resting_in_the_stash(check: GalleryCheck) -> set[UUID]:
+    """Works meant for the stash alone that were due in the time that is forgotten: no gallery shows them."""
+    works = Deviation.objects.kept().filter(
+        account_id=check.account_id,
+        status=Status.SCHEDULED,
+        stash_only=True,
+        publish_at__gte=check.published_after,
+        publish_at__lte=check.created_at,
+    )
+    return set(works.values_list("pk", flat=True))
+
+
+def _mark_live(deviation: Deviation, part: Part, sighting: Sighting, *, account_id: UUID) -> None:
+    """The part is what the gallery shows: its address is kept, and what lies in the stash for it is not needed."""
+    file = next(each for each in deviation.files.all() if each.pk == part.file_id)
+    publication, _made = Publication.objects.select_for_update().get_or_create(
+        deviation=deviation, file=file, defaults={"account_id": account_id, "position": file.position}
+    )
+    publication.state = Publication.State.PUBLISHED
+    publication.published_at = sighting.published_at
+    publication.remote_deviation_id = sighting.deviation.deviation_id
+    publication.url = sighting.deviation.url or ""
+    publication.next_look_at = None
+    publication.save()
+    publication.stash_items.filter(state=StashItem.State.IN_HAND).update(state=StashItem.State.ABANDONED)
+    record(
+        "deviation.recognised_after_restore",
+        deviation,
+        remote_deviation_id=publication.remote_deviation_id,
+        url=publication.url,
+    )
+
+
+def _finish(deviation: Deviation, found: list[tuple[Part, Sighting]]) -> None:
+    """Every part of the work is live."""
+    _move(deviation, Status.NEEDS_DECISION, Status.PUBLISHED)
+    deviation.published_at = min(sighting.published_at for _part, sighting in found)
+    deviation.unconfirmed_since = None
+    _save(deviation)
+    record("deviation.published", deviation, reason="restored")
+    logger.info("deviation_recognised_after_restore", deviation_id=str(deviation.pk))
+
+
+def _ask(deviation: Deviation, check: GalleryCheck) -> None:
+    """The work may be live or not: its owner decides."""
+    _move(deviation, Status.NEEDS_DECISION)
+    deviation.reason_code, deviation.reason_params = "restored", {}
+    _save(deviation)
+    record("deviation.needs_decision", deviation, reason="restored")
+    notify(
+        "work_needs_decision",
+        workspace=deviation.workspace,
+        dedupe_key=f"{deviation.pk}:restored:{check.pk}",
+        deviation_id=str(deviation.pk),
+        title=deviation.title,
+        reason="restored",
+    )
+
+
+def _move(deviation: Deviation, *statuses: Status) -> None:
+    """Through the transition table; what has failed was a draft before it can be asked about."""
+    if deviation.status == Status.FAILED:
+        deviation.move_to(Status.DRAFT)
+    for status in statuses:
+        if deviation.status != status:
+            deviation.move_to(status, reason="" if status == Status.PUBLISHED else "restored")
+
+
+def _save(deviation: Deviation) -> None:
+    deviation.next_attempt_at = None
+    deviation.version += 1
+    deviation.updated_at = clock.now()
+    deviation.save(
+        update_fields=[
+            "status",
+            "reason_code",
+            "reason_params",
+            "next_attempt_at",
+            "unconfirmed_since",
+            "published_at",
+            "version",
+            "updated_at",
+        ]
+    )
+
+
+# --- the operator ----------------------------------------------------------------------------------------------------
+def check_again(checks: GalleryCheckQuerySet) -> int:
+    """Do these checks at the next tick, and do not wait for their next try; returns how many there are."""
+    return checks.pending().update(next_try_at=clock.DatabaseNow())
+
+
+def lift_checks(checks: GalleryCheckQuerySet, *, user: User | None = None) -> int:
+    """Let these accounts go on without their galleries having been compared; returns how many.
+
+    For an operator who knows that nothing was published since: what was goes out a second time. ``user`` is who said
+    so, None at the command line.
+    """
+    lifted = 0
+    for check in checks.pending().select_related("account"):
+        with transaction.atomic():
+            if checks.pending().filter(pk=check.pk).update(done_at=clock.DatabaseNow()):
+                record("account.gallery_check_lifted", check.account, user=user)
+                queue.send("publisher.publish_next", check.account_id)
+                lifted += 1
+    return lifted
+
+
+def _scaled(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds * settings.ISEKAI_TIME_SCALE)
