@@ -101,6 +101,12 @@ CALLS: dict[tuple[str, str], Call] = {
     ("post", "api/deviations/<pk>/restore/"): Call(WRITE, "deviations/{work}/restore/"),
     ("get", "api/deviations/<pk>/attempts/"): Call(READ, "deviations/{work}/attempts/"),
     ("post", "api/deviations/<pk>/look-again/"): Call(WRITE, "deviations/{work}/look-again/"),
+    ("post", "api/deviations/<pk>/decide/"): Call(
+        WRITE, "deviations/{work}/decide/", lambda _world: {"decision": "draft", "confirm_not_live": True}
+    ),
+    ("post", "api/decisions/"): Call(
+        WRITE, "decisions/", lambda world: {"decision": "draft", "ids": [world.ids["work"]], "confirm_not_live": True}
+    ),
     ("post", "api/uploads/"): Call(UPLOAD, "uploads/", announcement),
     ("get", "api/uploads/<pk>/"): Call(UPLOAD, "uploads/{upload}/"),
     ("post", "api/uploads/<pk>/complete/"): Call(UPLOAD, "uploads/{upload}/complete/"),
@@ -116,6 +122,7 @@ NAMING = [
     ("post", "api/deviations/"),
     ("post", "api/deviations/bulk/"),
     ("patch", "api/deviations/<pk>/"),
+    ("post", "api/decisions/"),
 ]
 
 
