@@ -21,7 +21,9 @@ from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import ClaimLost
 from publisher.models import Publication, StashItem, Worker
+from publisher.services.clocks import host_agrees
 from publisher.services.holds import able_accounts, in_time
+from publisher.services.marks import MARK_SQL, mark_params
 
 logger = structlog.get_logger(__name__)
 
@@ -39,6 +41,7 @@ CLAIM = f"""
     SET status = CASE WHEN status = 'scheduled' THEN 'uploading' ELSE status END,
         worker_id = %s, lease_id = %s, updated_at = %s
     WHERE id = ({{earliest}} FOR UPDATE OF deviations_deviation SKIP LOCKED) AND {WORKER_IS_ALIVE}
+        AND {MARK_SQL}
     RETURNING id, workspace_id, due_at
 """  # noqa: S608 - constants alone
 
@@ -95,12 +98,14 @@ def claim_next(account_id: UUID, worker_id: UUID, *, may_upload: bool = True, ma
 
     The reason of the wait before stays: what failed again and again must be seen as that. See `claimable` for the rest.
     """
+    if not host_agrees():
+        return None
     lease_id = new_id()
     sql, conditions = _claim_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
     conditions = [account_id if each == ANY_ACCOUNT else each for each in conditions]
     try:
         with connection.cursor() as cursor:
-            cursor.execute(sql, [worker_id, lease_id, clock.now(), *conditions, worker_id])
+            cursor.execute(sql, [worker_id, lease_id, clock.now(), *conditions, worker_id, *mark_params()])
             row = cursor.fetchone()
     except IntegrityError as error:
         if "deviation_one_claimed_per_account" in str(error):

@@ -15,8 +15,10 @@ from deviantart.errors import DeviantArtError, Outcome
 from deviantart.types import PublishReceipt, SubmitReceipt
 from isekai import clock
 from isekai.logging import correlation_id
+from publisher import metrics
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem
+from publisher.services import clocks, marks
 from publisher.services.claiming import WORKER_IS_ALIVE, Claim, StageClaim
 from publisher.services.writing import until_written
 
@@ -152,6 +154,7 @@ def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: st
             return write()
 
     kept = until_written(write_after_whoever_was_faster)
+    _count(attempt, Attempt.Outcome.DONE)
     if attempt.publication.state == Publication.State.SUBMITTING:
         attempt.publication.state = Publication.State.SUBMITTED
     return kept
@@ -176,6 +179,8 @@ def close_published(attempt: Attempt, receipt: PublishReceipt) -> datetime:
         return published_at
 
     published_at = until_written(write)
+    _count(attempt, Attempt.Outcome.DONE)
+    _remember(attempt, receipt.date)
     _is_live(attempt.publication, published_at)
     return published_at
 
@@ -212,6 +217,7 @@ def close_live_before(attempt: Attempt, error: DeviantArtError) -> None:
             _mark_live(attempt, deviation_id=None, url="")
 
     until_written(write)
+    _remember(attempt, error.date)
 
 
 def close_recognised(attempt: Attempt, *, deviation_id: str, url: str) -> None:
@@ -223,6 +229,7 @@ def close_recognised(attempt: Attempt, *, deviation_id: str, url: str) -> None:
             _mark_live(attempt, deviation_id=deviation_id, url=url)
 
     until_written(write)
+    _remember(attempt, None)
 
 
 def close_looked(attempt: Attempt, *, found: str) -> None:
@@ -280,6 +287,19 @@ def _close(
     attempt.remote_ids = remote_ids
     attempt.stash_item = stash_item or attempt.stash_item
     attempt.save()
+    transaction.on_commit(lambda: _count(attempt, outcome, category))
+
+
+def _count(attempt: Attempt, outcome: Attempt.Outcome, category: str = "") -> None:
+    metrics.count_attempt(
+        step=attempt.step, outcome=outcome, category=category, seconds=clocks.seconds_since(attempt.started_at)
+    )
+
+
+def _remember(attempt: Attempt, remote_date: datetime | None) -> None:
+    """The evidence of a publish has been committed: neither of these raises, or waits for anybody."""
+    marks.raise_mark(attempt.pk)
+    clocks.note_remote(remote_date, started_at=attempt.started_at)
 
 
 def _mark_live(attempt: Attempt, *, deviation_id: str | None, url: str) -> None:

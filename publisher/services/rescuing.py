@@ -11,15 +11,20 @@ from django.db.models import Exists, F, OuterRef
 from accounts.services.audit import record
 from deviations.models import Deviation
 from isekai import clock, faults, queue
+from publisher import metrics
 from publisher.models import Attempt, Publication, Worker
+from publisher.services import staging
 from publisher.services.claiming import let_go, save_claim
 
 logger = structlog.get_logger(__name__)
 
 
 def rescue_stuck() -> int:
-    """Put back every claimed work whose worker's row has run out; returns how many. Harmless when run twice."""
-    rescued = 0
+    """Put back every claimed work whose worker's row has run out, and give back the lanes that such a worker held.
+
+    Returns how many. Harmless when run twice.
+    """
+    rescued = staging.rescue_staged()
     for deviation_id in _abandoned().order_by("pk").values_list("pk", flat=True):
         rescued += _rescue(deviation_id)
     return rescued
@@ -31,6 +36,7 @@ def _abandoned() -> models.QuerySet[Deviation]:
 
 
 def _rescue(deviation_id: UUID) -> bool:
+    faults.reach("before_rescue")
     with transaction.atomic(durable=True):
         deviation = _abandoned().select_for_update(skip_locked=True, of=("self",)).filter(pk=deviation_id).first()
         if deviation is None:
@@ -43,6 +49,7 @@ def _rescue(deviation_id: UUID) -> bool:
         let_go(deviation, next_attempt_at=_next_attempt_at(deviation), reason="rescued")
         save_claim(deviation)
         record("deviation.rescued", deviation, lease_id=str(lease_id))
+    metrics.RESCUES.inc()
     faults.reach("rescued")
     logger.warning("deviation_rescued", deviation_id=str(deviation.pk), lease_id=str(lease_id))
     if deviation.account_id is not None:

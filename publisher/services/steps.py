@@ -13,11 +13,12 @@ from deviantart.errors import AlreadyPublished, DeviantArtError, FileChanged, To
 from deviantart.pace import Kind
 from deviations import storage
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
-from deviations.models import DeviationFile, FileVariant
+from deviations.models import Deviation, DeviationFile, FileVariant
 from isekai import clock, faults, queue
+from publisher import metrics
 from publisher.errors import PublisherError, TooLateToSend
 from publisher.models import Attempt, Publication, StashItem
-from publisher.services import evidence, failing
+from publisher.services import evidence, failing, marks
 from publisher.services.claiming import held, leave_be, put_back
 from publisher.services.job import Job, StageJob, longest_wait_before_sending, while_in_time
 from publisher.services.sending import Submission, Watched, publish_fields_of, submission_of
@@ -219,6 +220,8 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
         sent=_sent(job, publication, item, fields),
         not_before=job.claim.due_at,
     )
+    if again and job.deviation.status == Deviation.Status.UPLOADING and job.deviation.publish_at is not None:
+        metrics.count_start(attempt.started_at - job.deviation.publish_at)
     faults.reach("publish_intended")
     try:
         receipt = client.publish(
@@ -268,3 +271,7 @@ def _rest_in_the_stash(job: Job, publication: Publication) -> None:
         publication.state, publication.published_at = Publication.State.PUBLISHED, clock.database_now()
         publication.save(update_fields=["state", "published_at"])
         record("deviation.in_the_stash", deviation)
+    uploads = publication.attempts.filter(step=Attempt.Step.SUBMIT, outcome=Attempt.Outcome.DONE)
+    if uploaded := uploads.order_by("-id").values_list("pk", flat=True).first():
+        # No gallery will ever show it: what is remembered of it is all that tells that it was done.
+        marks.raise_mark(uploaded)
