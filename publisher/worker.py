@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from isekai import clock
+from publisher.services import guarding
 from publisher.services.claiming import CLAIM_AHEAD
 from publisher.services.dispatching import dispatch_due, next_due_at
 from publisher.services.heartbeat import beat_for_ever, expire_dead_neighbours, register_worker, retire
@@ -50,7 +51,10 @@ class PublisherThreads(bootsteps.StartStopStep):
         threading.Thread(target=self._run, args=[parent.concurrency], name="heartbeat", daemon=True).start()
 
     def _run(self, slots: int) -> None:
+        # Nothing can be claimed before the process has registered.
+        guarding.begin()
         worker_id = until_written(lambda: register_worker(slots=slots))
+        atexit.register(guarding.end)
         atexit.register(retire)
         until_written(expire_dead_neighbours)
         until_written(rescue_stuck)
