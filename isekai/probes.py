@@ -20,6 +20,9 @@ logger = structlog.get_logger(__name__)
 REQUEST_SECONDS = 5.0
 MOST_REQUESTS_AT_ONCE = 16
 
+# Of the queues on which a worker hears from itself alone.
+CANARY_PREFIX = "canary."
+
 Answer = tuple[int, str, bytes]
 
 
@@ -29,6 +32,9 @@ class Service:
     def __init__(self, worker: Any) -> None:
         self._worker = worker
         self._started = time.monotonic()
+        # What a worker does outside of Celery's pool, and says of itself in `/ready`.
+        self.other_jobs: Callable[[], int] = lambda: 0
+        self.about: Callable[[], dict[str, Any]] = dict
         self.name = service_name(set(worker.app.amqp.queues.consume_from))
 
     def uptime_seconds(self) -> float:
@@ -36,7 +42,7 @@ class Service:
 
     def active_jobs(self) -> int:
         """How many tasks run at this moment, in the threads or the children of this worker."""
-        return len(state.active_requests)
+        return len(state.active_requests) + self.other_jobs()
 
     def consuming(self) -> bool:
         """Whether its connection to the broker is up, and it takes messages from it."""
@@ -64,6 +70,7 @@ class Service:
             "worker": {"running": consuming, "activeJobs": self.active_jobs()},
             "redis": {"connected": redis},
             "database": {"connected": database},
+            **self.about(),
             "timestamp": readiness.timestamp(),
         }
         return _as_json(200 if all_well else 503, body)
@@ -82,7 +89,11 @@ class Service:
 
 
 def service_name(queues: set[str]) -> str:
-    """``publisher`` and ``media`` have processes of their own; whatever else consumes is the ``worker``."""
+    """``publisher`` and ``media`` have processes of their own; whatever else consumes is the ``worker``.
+
+    The queue of a process's own canary says nothing about what it is.
+    """
+    queues = {name for name in queues if not name.startswith(CANARY_PREFIX)}
     return next(iter(queues)) if queues in ({"publisher"}, {"media"}) else "worker"
 
 

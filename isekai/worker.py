@@ -55,7 +55,7 @@ class HealthServer(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         address = (settings.HEALTH_CHECK_HOST, settings.HEALTH_CHECK_PORT)
-        service = Service(worker)
+        service = worker.isekai_service = Service(worker)
         try:
             server = ProbeServer(address, service)
         except OSError as error:

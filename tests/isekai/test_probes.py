@@ -185,6 +185,7 @@ def test_a_failing_probe_is_logged_and_the_next_is_answered(
 
 def test_the_name_of_a_service_is_what_it_consumes() -> None:
     assert service_name({"publisher"}) == "publisher"
+    assert service_name({"publisher", "canary.0198"}) == "publisher"
     assert service_name({"media"}) == "media"
     assert service_name({"notifications", "analytics", "maintenance"}) == "worker"
     assert service_name({"publisher", "media", "maintenance"}) == "worker"
