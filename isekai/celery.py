@@ -56,6 +56,7 @@ def every(seconds: float, task: str) -> dict[str, object]:
 SCALE = settings.ISEKAI_TIME_SCALE
 app.conf.beat_schedule = {
     "dispatch": every(settings.PUBLISHER_TICK_SECONDS, "publisher.dispatch"),
+    "stage": every(settings.PUBLISHER_TICK_SECONDS, "publisher.stage"),
     "rescue stuck": every(15 * SCALE, "publisher.rescue"),
     "find urls": every(settings.PUBLISHER_TICK_SECONDS, "publisher.find_urls"),
     "sweep media": every(settings.MEDIA_SWEEP_SECONDS, "media.sweep"),
@@ -66,4 +67,5 @@ app.conf.beat_schedule = {
     "maintain tokens": every(6 * 3600 * SCALE, "maintenance.maintain_tokens"),
     "forget expired": every(1800 * SCALE, "maintenance.forget_expired"),
     "forget dead workers": every(1800 * SCALE, "maintenance.forget_dead_workers"),
+    "abandon old items": every(1800 * SCALE, "maintenance.abandon_old_items"),
 }

@@ -30,6 +30,10 @@ POINTS = (
     "look_up_answered",
     "rescued",
     "between_files",
+    "stage_claimed",
+    "stage_submitted",
+    "stage_ended",
+    "before_rescue",
     "token_refresh_answered",
 )
 

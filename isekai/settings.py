@@ -258,6 +258,8 @@ PUBLISHER_DRAIN_SECONDS = env.seconds("PUBLISHER_DRAIN", 75)
 PUBLISHER_HEARTBEAT_SECONDS = env.seconds("PUBLISHER_HEARTBEAT", 5)
 PUBLISHER_LEASE_SECONDS = env.seconds("PUBLISHER_LEASE", 20)
 PUBLISHER_TICK_SECONDS = env.seconds("PUBLISHER_TICK", 5)
+# So long before its moment a work is uploaded, so that only the publish call is left.
+PUBLISHER_STAGE_AHEAD_SECONDS = env.seconds("PUBLISHER_STAGE_AHEAD", 1800)
 PUBLISHER_RESCUE_SECONDS = env.seconds("PUBLISHER_RESCUE", 2)
 # An unconfirmed work is looked up so long after its call, then the same item is published again.
 PUBLISHER_LOOK_SECONDS = [env.seconds("PUBLISHER_FIRST_LOOK", 5), env.seconds("PUBLISHER_SECOND_LOOK", 30)]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from publisher.services import clocks, dispatching, overdue, publishing, rescuing, restoring, settling
+from publisher.services import clocks, dispatching, overdue, publishing, rescuing, restoring, settling, staging
 
 
 @shared_task(name="publisher.publish_next")
@@ -15,6 +15,16 @@ def publish_next(account_id: str) -> None:
 @shared_task(name="publisher.dispatch")
 def dispatch() -> None:
     dispatching.dispatch_due()
+
+
+@shared_task(name="publisher.stage")
+def stage() -> None:
+    staging.stage_due()
+
+
+@shared_task(name="publisher.stage_next")
+def stage_next(account_id: str) -> None:
+    staging.stage_next(UUID(account_id), keep_going=True)
 
 
 @shared_task(name="publisher.rescue")
@@ -45,3 +55,8 @@ def recheck_clocks() -> None:
 @shared_task(name="maintenance.forget_dead_workers")
 def forget_dead_workers() -> None:
     rescuing.forget_dead_workers()
+
+
+@shared_task(name="maintenance.abandon_old_items")
+def abandon_old_items() -> None:
+    staging.abandon_old_items()
