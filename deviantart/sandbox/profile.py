@@ -214,10 +214,10 @@ class Profile:
         "What publishing a published item gets: code 9, another code, 500, or the first answer again.",
     )
     concurrent_publish: str = _setting(
-        choice("one_wins", "second_fails", "both_succeed"),
+        choice("one_wins", "second_fails", "both_succeed", "overlapping_succeed"),
         "one_wins",
         "Two publishes of one item: the later gets what second_publish says; or 500 when they overlap; or makes a "
-        "second deviation when they overlap or when the answer to the earlier one was lost.",
+        "second deviation when they overlap or when the answer to the earlier one was lost; or only when they overlap.",
     )
     protected_folders: str = _setting(
         choice("publish", "half_publish"),

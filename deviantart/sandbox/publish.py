@@ -158,6 +158,8 @@ def _earlier_publish(call: Call, item: sqlite3.Row) -> dict[str, Any] | None:
     # The mutation that a client must survive being tested with: DeviantArt itself was never observed here.
     if profile.concurrent_publish == "both_succeed" and (overlaps or any(not work["delivered"] for work in earlier)):
         return None
+    if profile.concurrent_publish == "overlapping_succeed" and overlaps:
+        return None
     if profile.concurrent_publish == "second_fails" and overlaps:
         raise server_error()
     if profile.second_publish == "same_answer":

@@ -292,7 +292,7 @@ def test_by_the_switch_concurrent_publishes_all_succeed(sandbox: SandboxProcess,
 def test_by_the_switch_a_publish_after_a_lost_answer_succeeds_again(sandbox: SandboxProcess, anna: Artist) -> None:
     itemid = anna.item()
     lose = [{"match": {"path": "/stash/publish"}, "do": "reset_after_commit"}]
-    for switch, code, deviations in (("one_wins", 9, 1), ("both_succeed", None, 2)):
+    for switch, code, deviations in (("one_wins", 9, 1), ("overlapping_succeed", 9, 1), ("both_succeed", None, 2)):
         sandbox.profile(concurrent_publish=switch)
         if switch == "one_wins":
             sandbox.faults(lose)

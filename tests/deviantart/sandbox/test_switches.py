@@ -60,7 +60,12 @@ def test_a_second_publish(
 
 @pytest.mark.parametrize(
     ("answer", "statuses", "deviations"),
-    [("one_wins", [200, 400], 1), ("second_fails", [200, 500], 1), ("both_succeed", [200, 200], 2)],
+    [
+        ("one_wins", [200, 400], 1),
+        ("second_fails", [200, 500], 1),
+        ("both_succeed", [200, 200], 2),
+        ("overlapping_succeed", [200, 200], 2),
+    ],
 )
 def test_two_publishes_at_once(
     sandbox: SandboxProcess, anna: Artist, answer: str, statuses: list[int], deviations: int
