@@ -71,6 +71,8 @@ class Rows:
     told: Sequence[Told] = ()
     audited: frozenset[tuple[str, str]] = frozenset()
     """(work, verb) of every audit event."""
+    remembered: frozenset[str] = frozenset()
+    """Ids of deviations that stand in an attempt or a publication."""
     usernames: Mapping[str, str] = field(default_factory=dict)
     """Of the accounts."""
     workspaces: Mapping[str, str] = field(default_factory=dict)
@@ -124,6 +126,7 @@ PROMISES = (
     "stuck",  # INV-6 and INV-10
     "unreported",  # INV-7
     "untrue",  # INV-7: the row says something else than the gallery
+    "forgotten",  # INV-7: an answer that came is not written down, though its process lived
     "bytes",  # INV-8
     "secrets",  # INV-9
 )
@@ -211,6 +214,7 @@ class _Judge:
         self._each_deviation()
         self._each_work()
         self._blind_repeats()
+        self._forgotten()
         self._bytes()
         self.broken["secrets"] = [("", leak) for leak in self.evidence.leaks]
         accepted = [self.rows.works[work] for work in self.ever]
@@ -386,6 +390,24 @@ class _Judge:
 
     def _sha_of(self, itemid: int | None) -> str | None:
         return next((str(item["sha256"]) for item in self.items if item["itemid"] == itemid), None)
+
+    # --- evidence ----------------------------------------------------------------------------------------------------
+    def _forgotten(self) -> None:
+        """What came back is kept, whatever became of the lease; only death and a lost database may take it away."""
+        deaths = [each.at for each in self.evidence.struck if each.kind.startswith(("kill_", "stop_", "postgres_"))]
+        known = self.rows.remembered | {part.deviationid for part in self.rows.parts}
+        for call in self.calls:
+            if (
+                call["status"] != 200
+                or not call["delivered"]
+                or call["deviationid"] in known
+                or not call["deviationid"]
+            ):
+                continue
+            answered = moment(call["ended_at"] or call["time"])
+            if not any(moment(call["time"]) - 1 <= death <= answered + 5 for death in deaths):
+                work, _file = self.file_of.get(str(call["sha256"]), (None, None))
+                self._break("forgotten", work.id if work else "", f"the answer to request {call['id']}")
 
     # --- INV-8 -------------------------------------------------------------------------------------------------------
     def _bytes(self) -> None:

@@ -73,12 +73,14 @@ def rows(system: System, made: Iterable[str]) -> Rows:
             for workspace, kind, params in ask("SELECT workspace_id, kind, params FROM accounts_notification")
         ]
         audited = {(str(subject), verb) for subject, verb in ask("SELECT subject_id, verb FROM accounts_auditevent")}
+        answers = ask("SELECT remote_ids->>'deviationid' FROM publisher_attempt WHERE remote_ids ? 'deviationid'")
         accounts = ask("SELECT id, username, workspace_id FROM accounts_deviantartaccount")
     return Rows(
         works,
         parts,
         told,
         frozenset(audited),
+        frozenset(remembered for (remembered,) in answers if remembered),
         usernames={str(pk): username for pk, username, _workspace in accounts},
         workspaces={str(pk): str(workspace) for pk, _username, workspace in accounts},
     )

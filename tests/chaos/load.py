@@ -69,12 +69,12 @@ def make_artist(sandbox: SandboxProcess, number: int) -> Artist:
     return Artist(number, workspace, user, accounts, key)
 
 
-def make_piece(artist: Artist, number: int, dice: random.Random, history: History) -> list[str]:
+def make_piece(artist: Artist, number: int, dice: random.Random, history: History, *, titles: int) -> list[str]:
     """A draft with its files in storage; returns their keys. One in eight has several, one in twelve is stash-only."""
     kind = dice.random()
     files = dice.choice([2, 3]) if kind < 0.125 else 1
     stash_only = files == 1 and kind > 0.92
-    account, title = artist.accounts[0], dice.choice(TITLES)
+    account, title = artist.accounts[0], dice.choice(TITLES[:titles])
     keys = []
     with transaction.atomic():
         work: Deviation = DeviationFactory(

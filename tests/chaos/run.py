@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from isekai.devstack.errors import DevstackError, Interrupted
 from isekai.devstack.foreground import signals_interrupt
 from isekai.devstack.servers import PostgreSQL, Valkey
 from isekai.devstack.throwaway import Throwaway, throwaway_stack
-from tests.chaos.kinds import LEAST, Kind, KindUnknown, chosen, schedule
-from tests.chaos.mutants import MUTANTS
+from tests.chaos.kinds import LEAST, Kind, chosen, schedule
+from tests.chaos.mutants import MUTANTS, Mutant
 
 if TYPE_CHECKING:
     from tests.chaos.checker import Evidence, Verdict
@@ -35,12 +36,15 @@ TICK_SECONDS = 0.1
 PROGRESS_SECONDS = 5.0
 LEAST_LOST_SHARE = 0.05
 KEPT, BROKEN, INVALID = 0, 1, 2
+# One more of each than is needed: some find nobody to strike.
+DEFAULT = Mutant("", "the engine as it is", frozenset(), faults="all", each=LEAST + 2, minutes=2.0, works=0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
         with signals_interrupt(), throwaway_stack() as stack:
+            _keep_what_is_committed(stack)
             _set_up(stack)
             return Run(stack, options).go()
     except Interrupted as interrupted:
@@ -53,31 +57,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=2.0, help="of load and faults")
+    parser.add_argument("--minutes", type=float, help="of load and faults (2)")
     parser.add_argument("--works", type=int, help="how many; without it as many as the time allows")
     parser.add_argument("--artists", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2, help="publisher processes")
-    parser.add_argument("--faults", default="all", help="kinds and groups by commas; -kind takes one away")
+    parser.add_argument("--faults", help="kinds and groups by commas; -kind takes one away (all)")
     parser.add_argument("--away-seconds", type=float, help="how long Redis is away each time")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS))
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--mutant", choices=sorted(MUTANTS), help="an engine that breaks a promise, where it shows")
+    which.add_argument("--like", choices=sorted(MUTANTS), help="the conditions of that mutant, and the engine as it is")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the run even if all is well")
     parser.add_argument("--json", action="store_true", help="end with one JSON object on the last line")
     options = parser.parse_args(arguments)
+    options.conditions = MUTANTS.get(options.mutant or options.like or "", DEFAULT)
     try:
-        options.kinds = chosen(options.faults)
-    except KindUnknown as error:
-        parser.error(str(error))
-    options.seconds = options.minutes * 60
-    options.works = options.works or min(2000, max(40, round(options.minutes * 75)))
-    # Ten minutes of production, where the run is long enough for ten times that.
-    away = options.away_seconds or min(600 * SCALE, max(3.0, options.seconds / 30))
-    try:
-        options.planned = schedule(
-            options.seed, options.kinds, seconds=options.seconds, each=LEAST + 1, lasting={"redis_away": away}
-        )
+        _complete(options)
     except ValueError as error:
         parser.error(str(error))
     return options
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Fill in what was not said. Raises ValueError, KindUnknown among them."""
+    conditions = options.conditions
+    options.kinds = chosen(conditions.faults if options.faults is None else options.faults)
+    options.seconds = 60 * (options.minutes or conditions.minutes)
+    options.works = options.works or conditions.works or min(2000, max(40, round(options.seconds * 1.25)))
+    # Ten minutes of production, where the run is long enough for ten times that.
+    away = options.away_seconds or min(600 * SCALE, max(3.0, options.seconds / 30))
+    options.planned = schedule(
+        options.seed, options.kinds, seconds=options.seconds, each=conditions.each, lasting={"redis_away": away}
+    )
+
+
+def _keep_what_is_committed(stack: Throwaway) -> None:
+    """Let PostgreSQL write as in production: a throw-away one forgets its last commits when it is killed."""
+    for server in stack.servers:
+        if isinstance(server, PostgreSQL) and server.child is not None:
+            server.child.stop(server.stop_seconds)
+            server.place = replace(server.place, durable=True)
+            server.start()
+            server.wait_until_ready()
 
 
 def _set_up(stack: Throwaway) -> None:
@@ -139,6 +159,7 @@ class Run:
         return names
 
     def _judge_after(self, system: "System") -> int:
+        from isekai.faults import POINTS
         from tests.chaos.checker import check
         from tests.chaos.faults import Striker
         from tests.chaos.gathering import gather, keep_evidence
@@ -147,7 +168,7 @@ class Run:
         self.say(f"seed {self.options.seed}, {self.options.works} works, the run is in {self.folder}")
         artists = self._make_world(system)
         usernames = [account.username for artist in artists for account in artist.accounts]
-        striker = Striker(system, self.history, usernames)
+        striker = Striker(system, self.history, usernames, self.options.conditions.points or POINTS)
         load = Load(
             system.processes.base_url, artists, system.sandbox, self.history, self.options.seconds, self.options.seed
         )
@@ -175,18 +196,19 @@ class Run:
         from tests.chaos.load import make_artist, make_piece
 
         # A sandbox that is hard to please: two publishes at once both succeed, and a work shows late in the gallery.
-        system.sandbox.profile(
-            wait_scale=SCALE,
-            concurrent_publish="both_succeed",
-            gallery_delay_seconds={"0": 4, "1": 4, "3": 2},
-            access_token_seconds=330,
-            latency_ms={"*": {"median": 300, "p95": 900, "p99": 3000}},
-        )
+        profile: dict[str, Any] = {
+            "wait_scale": SCALE,
+            "concurrent_publish": "overlapping_succeed",
+            "gallery_delay_seconds": {"0": 4, "1": 4, "3": 2},
+            "access_token_seconds": 330,
+            "latency_ms": {"*": {"median": 300, "p95": 900, "p99": 3000}},
+        }
+        system.sandbox.profile(**{**profile, **self.options.conditions.profile})
         dice = random.Random(self.options.seed)
         artists = [make_artist(system.sandbox, number) for number in range(self.options.artists)]
         for number in range(self.options.works):
             artist = artists[number % len(artists)]
-            system.keys += make_piece(artist, number, dice, self.history)
+            system.keys += make_piece(artist, number, dice, self.history, titles=self.options.conditions.titles)
         return artists
 
     def _wait_for_web(self, system: "System") -> None:
@@ -243,7 +265,8 @@ class Run:
         from tests.chaos.gathering import timeline
 
         faults = {kind.name: striker.done[kind.name] for kind in self.options.kinds}
-        short = shortcomings(self.options.kinds, faults, verdict)
+        least = min(LEAST, self.options.conditions.each // 2)
+        short = shortcomings(self.options.kinds, faults, verdict, least=least)
         code = BROKEN if not verdict.is_kept else INVALID if short else KEPT
         print(report.as_text(verdict, faults, healed_seconds=self.healed_seconds, bound_seconds=BOUND_SECONDS))
         for promise, cases in verdict.broken.items():
@@ -267,10 +290,12 @@ class Run:
         return code
 
 
-def shortcomings(kinds: Sequence[Kind], faults: dict[str, int], verdict: "Verdict") -> list[str]:
+def shortcomings(
+    kinds: Sequence[Kind], faults: Mapping[str, int], verdict: "Verdict", *, least: int = LEAST
+) -> list[str]:
     """Why a run says nothing; nothing when it is valid."""
     short = [
-        f"{kind.name} was done {faults[kind.name]} times of {LEAST}" for kind in kinds if faults[kind.name] < LEAST
+        f"{kind.name} was done {faults[kind.name]} times of {least}" for kind in kinds if faults[kind.name] < least
     ]
     names = {kind.name for kind in kinds}
     if {"answer_lost_before", "answer_lost_after"} <= names:

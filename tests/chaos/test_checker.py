@@ -35,6 +35,7 @@ class World:
         self.deviations: list[dict[str, Any]] = []
         self.stored = {OWN.key: "original"}
         self.leaks: list[str] = []
+        self.remembered = {"dev-2"}
         self.submit(-1)
         self.publish(0.1)
 
@@ -57,6 +58,7 @@ class World:
             "sha256": None,
             "itemid": None,
             "deviationid": None,
+            "ended_at": iso(at),
             **values,
         }
         self.requests.append(call)
@@ -87,7 +89,7 @@ class World:
     def unpublished(self) -> None:
         self.deviations.clear()
         self.requests = [call for call in self.requests if call["deviationid"] is None]
-        self.parts = []
+        self.parts, self.remembered = [], {"dev-1"}
 
     def verdict(self) -> Verdict:
         work = Work(id="work", workspace=WORKSPACE, title="Pool", **self.work)
@@ -101,6 +103,7 @@ class World:
                     self.parts,
                     self.told,
                     frozenset(self.audited),
+                    frozenset(self.remembered),
                     usernames={ANNA: "anna", BERT: "bert"},
                     workspaces={ANNA: WORKSPACE, BERT: "another workspace"},
                 ),
@@ -364,8 +367,17 @@ def test_a_work_that_is_live_and_says_otherwise_is_untrue(world: World, status: 
 
 
 def test_a_work_that_calls_another_deviation_its_own_is_untrue(world: World):
+    world.remembered = {"dev-1"}
     world.parts = [Part("work", "file", "published", ANNA, "dev-9", "url")]
     assert world.broken() == {"untrue"}
+
+
+# --- evidence --------------------------------------------------------------------------------------------------------
+def test_an_answer_that_came_and_is_not_written_down_is_forgotten(world: World):
+    world.parts = [Part("work", "file", "published", ANNA)]
+    assert world.broken() == {"forgotten"}
+    world.struck.append(Struck("kill_publisher", "", NOON + 1))
+    assert world.broken() == set()
 
 
 # --- INV-8, INV-9 ----------------------------------------------------------------------------------------------------
