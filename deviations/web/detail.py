@@ -6,7 +6,6 @@ from typing import Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db.models import Prefetch
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
@@ -76,7 +75,6 @@ class Detail:
     files: list[FileRow]
     live: list[Live]
     account: DeviantArtAccount | None
-    gallery_url: str
     # The tags that DeviantArt will show, and those of which nothing is left there.
     tags_shown: list[str]
     tags_lost: list[str]
@@ -91,7 +89,6 @@ class Detail:
     reasons_against: list[str] | None
     is_free: bool
     is_locked: bool
-    can_look_again: bool
     status: str
 
     @property
@@ -141,7 +138,6 @@ class Detail:
             files=[_row(work, file, index, len(files)) for index, file in enumerate(files)],
             live=live,
             account=account,
-            gallery_url=f"{account.base_url}/{account.username}/gallery" if account else settings.DEVIANTART_BASE_URL,
             tags_shown=tags_as_shown(work.tags or []),
             tags_lost=[tag for tag in work.tags or [] if not tag_as_shown(tag)],
             is_partly_live=bool(live),
@@ -154,7 +150,6 @@ class Detail:
             reasons_against=[text for found in reasons_against(work).values() for text in found] if asks else None,
             is_free=is_free,
             is_locked=is_locked(work),
-            can_look_again=work.status == Status.NEEDS_DECISION and work.reason_code == "unconfirmed",
             status=work.status,
         )
 

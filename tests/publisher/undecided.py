@@ -79,6 +79,7 @@ def unconfirmed(make: Callable[..., Deviation] = DueDeviationFactory, **fields: 
 def partly_live(make: Callable[..., Deviation], *bodies: bytes, **fields: Any) -> Deviation:
     """The first file is live, of the second nobody knows, the others were not sent."""
     work = make(*bodies, upload_mode="multiple", **fields)
+    assert work.account is not None
     first, second, *_rest = work.files.order_by("position")
     live_part(work, first, url=f"{work.account.base_url}/{work.account.username}/art/first-1")
     doubtful_part(work, second)

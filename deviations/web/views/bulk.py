@@ -36,7 +36,7 @@ def schedule(request: SignedInRequest) -> HttpResponse:
     if not when.is_valid():
         return _when_refused(request, when)
     if not picked.is_valid():
-        return _nothing_picked(request, picked)
+        return nothing_picked(request, picked)
     try:
         result = schedule_many(works_of(request), user=user, ids=picked.cleaned_data["work"], **when.wish())
     except TimeRefused as error:
@@ -49,7 +49,7 @@ def schedule(request: SignedInRequest) -> HttpResponse:
         text = ngettext("%(count)s work scheduled for %(when)s", "%(count)s works scheduled for %(when)s", count)
         return text % {"count": count, "when": moment(at, user.zone, clock.now())}
 
-    return _answer(request, result, told, can_undo=True)
+    return answer(request, result, told, can_undo=True)
 
 
 def _when_refused(request: SignedInRequest, when: WhenForm) -> HttpResponse:
@@ -65,7 +65,7 @@ def unschedule(request: SignedInRequest) -> HttpResponse:
         text = ngettext("%(count)s work taken off the schedule", "%(count)s works taken off the schedule", count)
         return text % {"count": count}
 
-    return _do(request, cancel_many, told, can_undo=True)
+    return do(request, cancel_many, told, can_undo=True)
 
 
 @login_required
@@ -78,10 +78,10 @@ def publish(request: SignedInRequest) -> HttpResponse:
         def told(count: int) -> str:
             return ngettext("%(count)s work goes out now", "%(count)s works go out now", count) % {"count": count}
 
-        return _do(request, publish_many_now, told)
+        return do(request, publish_many_now, told)
     picked = PickedForm(request.GET)
     if not picked.is_valid():
-        return _nothing_picked(request, picked)
+        return nothing_picked(request, picked)
     works = picked.cleaned_data["work"]
     context = {"count": len(works), "works": works, "action": request.path}
     if request.htmx:
@@ -96,7 +96,7 @@ def trash(request: SignedInRequest) -> HttpResponse:
         text = ngettext("%(count)s work moved to the trash", "%(count)s works moved to the trash", count)
         return text % {"count": count}
 
-    return _do(request, trash_many, told, can_undo=True)
+    return do(request, trash_many, told, can_undo=True)
 
 
 @login_required
@@ -105,7 +105,7 @@ def restore(request: SignedInRequest) -> HttpResponse:
     def told(count: int) -> str:
         return ngettext("%(count)s work restored", "%(count)s works restored", count) % {"count": count}
 
-    return _do(request, restore_many, told)
+    return do(request, restore_many, told)
 
 
 @login_required
@@ -113,34 +113,34 @@ def restore(request: SignedInRequest) -> HttpResponse:
 def undo(request: SignedInRequest, change: UUID) -> HttpResponse:
     picked = PickedForm(request.POST)
     if not picked.is_valid():
-        return _nothing_picked(request, picked)
+        return nothing_picked(request, picked)
     result = undo_change(works_of(request), user=request.user, bulk_id=change, ids=picked.cleaned_data["work"])
 
     def told(count: int) -> str:
         return ngettext("Undone for %(count)s work", "Undone for %(count)s works", count) % {"count": count}
 
-    return _answer(request, result, told, redraw=True)
+    return answer(request, result, told, redraw=True)
 
 
 # --- how it is answered ----------------------------------------------------------------------------------------------
-def _do(
+def do(
     request: SignedInRequest, action: Callable[..., BulkResult], told: Told, *, can_undo: bool = False
 ) -> HttpResponse:
     picked = PickedForm(request.POST)
     if not picked.is_valid():
-        return _nothing_picked(request, picked)
+        return nothing_picked(request, picked)
     result = action(works_of(request), user=request.user, ids=picked.cleaned_data["work"])
-    return _answer(request, result, told, can_undo=can_undo)
+    return answer(request, result, told, can_undo=can_undo)
 
 
-def _nothing_picked(request: SignedInRequest, picked: PickedForm) -> HttpResponse:
+def nothing_picked(request: SignedInRequest, picked: PickedForm) -> HttpResponse:
     text = sentences(picked.errors)
     if not request.htmx:
         return back(request, text, to="deviations:works", is_error=True)
     return HttpResponse(toast(request, text), status=422)
 
 
-def _answer(
+def answer(
     request: SignedInRequest, result: BulkResult, told: Told, *, can_undo: bool = False, redraw: bool = False
 ) -> HttpResponse:
     """The changed cards, a toast that says how many, and a list of those that refused, each with its reason.

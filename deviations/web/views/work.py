@@ -121,23 +121,23 @@ def schedule(request: SignedInRequest, pk: UUID) -> HttpResponse:
     found, user = find_work(request, pk), request.user
     form = WhenForm(request.POST, user=user, work=found)
     if not form.is_valid():
-        return _refused(request, found, when=form, status=422)
+        return refused(request, found, when=form, status=422)
     try:
         result = schedule_many(works_of(request), user=user, ids=[pk], **form.wish())
-        changed = _only(result)
+        changed = only(result)
     except DeviationError as error:
         return _when_refused(request, found, form, error)
     assert changed.publish_at is not None  # noqa: S101 - for the type checker: it has just been scheduled
     text = _("Scheduled for %(when)s.") % {"when": moment(changed.publish_at, user.zone, clock.now())}
-    return _done(request, found, changed, text, change=result.id)
+    return done(request, found, changed, text, change=result.id)
 
 
 def _when_refused(request: SignedInRequest, found: Deviation, form: WhenForm, error: DeviationError) -> HttpResponse:
     if isinstance(error, TimeRefused):
         form.choices = error.details.get("choices", [])
         form.add_error("time", str(error))
-        return _refused(request, found, when=form, status=422)
-    return _refused(request, found, error=error)
+        return refused(request, found, when=form, status=422)
+    return refused(request, found, error=error)
 
 
 @login_required
@@ -239,7 +239,7 @@ def _address(found: Deviation) -> str:
     return reverse("deviations:work", args=[found.pk])
 
 
-def _only(result: BulkResult) -> Deviation:
+def only(result: BulkResult) -> Deviation:
     """The work, after a change to many that was asked for one; raises what stood against it."""
     item = result.items[0]
     if item.error is not None:
@@ -254,21 +254,21 @@ def act(request: SignedInRequest, found: Deviation, action: Callable[..., Deviat
     try:
         changed = action(found, user=request.user)
     except DeviationError as error:
-        return _refused(request, found, error=error)
-    return _done(request, found, changed, text)
+        return refused(request, found, error=error)
+    return done(request, found, changed, text)
 
 
 def _act_undoably(request: SignedInRequest, pk: UUID, action: Callable[..., BulkResult], text: str) -> HttpResponse:
     found = find_work(request, pk)
     try:
         result = action(works_of(request), user=request.user, ids=[pk])
-        changed = _only(result)
+        changed = only(result)
     except DeviationError as error:
-        return _refused(request, found, error=error)
-    return _done(request, found, changed, text, change=result.id)
+        return refused(request, found, error=error)
+    return done(request, found, changed, text, change=result.id)
 
 
-def _done(
+def done(
     request: SignedInRequest, before: Deviation, changed: Deviation, text: str, *, change: UUID | None = None
 ) -> HttpResponse:
     if not request.htmx:
@@ -288,7 +288,7 @@ def _parts(request: SignedInRequest, before: Deviation, changed: Deviation) -> H
     return touched(render(request, "deviations/_work_parts.html", context))
 
 
-def _refused(
+def refused(
     request: SignedInRequest,
     found: Deviation,
     *,

@@ -256,6 +256,7 @@ def test_all_late_works_of_an_account_are_answered_for_at_once(make_due: MakeDue
     first = late(make_due)
     same = {"account": first.account, "workspace": first.workspace}
     others = [late(make_due, **same) for _ in range(4)]
+    assert first.account_id is not None
     kept = [unconfirmed(make_due, **same), late(make_due)]
     result = deciding.decide_all_late(Deviation.objects.all(), Way.PUBLISH_NOW, user=None, account_id=first.account_id)
     assert {item.id for item in result.items} == {first.pk, *(each.pk for each in others)}

@@ -51,10 +51,12 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return sent
 
 
-def test_the_page_of_an_undecided_work_offers_another_look(client: Client, undecided: Deviation):
+def test_the_page_of_an_undecided_work_leads_to_another_look(client: Client, undecided: Deviation):
     sign_in(client, undecided)
     page = client.get(f"/works/{undecided.pk}/").content.decode()
-    assert f'action="/works/{undecided.pk}/look-again/"' in page
+    assert f'hx-get="/works/{undecided.pk}/decision/"' in page
+    question = client.get(f"/works/{undecided.pk}/decision/").content.decode()
+    assert f'action="/works/{undecided.pk}/look-again/"' in question
 
 
 @pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
