@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from accounts.services.pacing import reset_installation
 from isekai.devstack import processes
 from isekai.devstack.children import die_with_parent
+from publisher.services.marks import become_another_installation
 from tests.sandbox_process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +74,8 @@ class Processes:
         # What other tests of this Redis did to everybody at once must not hold these works.
         with contextlib.suppress(RedisError):
             reset_installation()
+        # What they published is gone from these tables, and would be taken for forgotten.
+        become_another_installation()
         self._overridden.enable()
         return self
 

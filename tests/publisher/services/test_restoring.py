@@ -1,0 +1,492 @@
+"""A database that has forgotten publishes: noticed, held, compared with the galleries, and let go on."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.errors import LoginLost
+from accounts.models import AuditEvent, DeviantArtAccount, Notification
+from accounts.services.tokens import Token
+from deviantart import types
+from deviantart.errors import RateLimited, Unreachable
+from deviations.media.perceptual import perceptual_hash
+from deviations.models import Deviation, FileVariant
+from isekai import clock
+from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, Worker
+from publisher.services import marks, publishing, restoring
+from publisher.services.holds import able_accounts
+from publisher.services.marks import Mark
+from publisher.services.restoring import Part, Sighting, match
+from tests import pictures
+from tests.factories import DeviantArtAccountFactory
+from tests.fakes import FakeDeviantArt
+
+MakeDue = Callable[..., Deviation]
+Status = Deviation.Status
+PICTURE, OTHER_PICTURE = pictures.png(1), pictures.png(2)
+
+
+@pytest.fixture(autouse=True)
+def installation(transactional_db: None) -> Iterator[None]:
+    """One that no other test has left marks of."""
+    marks.become_another_installation()
+    yield
+    marks.flush(5)
+    marks.forget_everything()
+
+
+@pytest.fixture(autouse=True)
+def gallery(deviantart: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch) -> FakeDeviantArt:
+    monkeypatch.setattr(restoring, "client_for", lambda _account, _token: deviantart)
+    monkeypatch.setattr(restoring, "usable_token", lambda _account_id, **_options: Token("token", 1))
+    return deviantart
+
+
+@pytest.fixture
+def make(make_due: MakeDue) -> MakeDue:
+    """Makes due works with a picture that can be recognised."""
+
+    def make(body: bytes = PICTURE, *, at: str = "", **fields: Any) -> Deviation:
+        work = make_due(body, **fields)
+        FileVariant.objects.filter(file__deviation=work).update(perceptual_hash=perceptual_hash(body))
+        if at:
+            Deviation.objects.filter(pk=work.pk).update(status=at, **_as(at))
+        work.refresh_from_db()
+        return work
+
+    return make
+
+
+def _as(status: str) -> dict[str, Any]:
+    return {"reason_code": "validation"} if status in {"failed", "needs_decision"} else {}
+
+
+def lose(account: DeviantArtAccount | None, *, since: timedelta = timedelta(hours=1)) -> GalleryCheck:
+    """The account's gallery has to be compared from so long ago on, now."""
+    assert account is not None
+    return GalleryCheck.objects.create(account=account, published_after=clock.now() - since)
+
+
+def compare(mark: Mark | None = None) -> bool:
+    """As a process that begins does, with what others have written down."""
+    if mark is not None:
+        marks._write_to_redis(marks.installation_name(), mark)
+    marks.forget_everything()
+    return restoring.compare_with_mark()
+
+
+def fresh(work: Deviation) -> Deviation:
+    work.refresh_from_db()
+    return work
+
+
+# --- noticing --------------------------------------------------------------------------------------------------------
+def test_a_database_that_knows_everything_goes_on_at_once(make: MakeDue):
+    make()
+    assert compare()
+    assert not GalleryCheck.objects.exists()
+    assert not InstallationHold.objects.exists()
+
+
+def test_a_database_that_is_behind_has_every_account_checked_before_anything_goes_out(make: MakeDue):
+    one, other = make(), make()
+    lost = DeviantArtAccountFactory(state=DeviantArtAccount.State.REAUTH_REQUIRED)
+    assert not compare(Mark((4711,), clock.now()))
+    checked = set(GalleryCheck.objects.pending().values_list("account_id", flat=True))
+    assert checked == {one.account_id, other.account_id, lost.pk}
+    assert not DeviantArtAccount.objects.filter(able_accounts()).exists()
+    # The accounts are held one by one from now on: nobody waits for somebody else.
+    assert not InstallationHold.objects.exists()
+
+
+def test_the_galleries_are_read_from_the_last_publish_that_the_database_knows(make: MakeDue):
+    work = make()
+    last = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    Publication.objects.create(deviation=work, account=work.account, state="published", published_at=last)
+    compare(Mark((4711,), clock.now()))
+    assert GalleryCheck.objects.get().published_after == last - restoring.MARGIN
+
+
+def test_without_any_publish_they_are_read_from_when_the_account_was_connected(make: MakeDue):
+    work = make()
+    compare(Mark((4711,), clock.now()))
+    assert work.account is not None
+    assert GalleryCheck.objects.get().published_after == work.account.connected_at
+
+
+def test_no_gallery_is_trusted_before_calls_that_nobody_remembers_are_over(make: MakeDue):
+    make()
+    compare(Mark((4711,), clock.now()))
+    wait = GalleryCheck.objects.get().next_try_at - clock.now()
+    assert wait > timedelta(seconds=restoring.repeat_after_seconds() - 1)
+    assert restoring.check_galleries() == 0
+
+
+def test_new_attempts_get_ids_behind_those_that_are_forgotten(make: MakeDue):
+    work = make()
+    compare(Mark((4711,), clock.now()))
+    part = Publication.objects.create(deviation=work, account=work.account)
+    attempt = Attempt.objects.create(
+        publication=part, step="publish", started_at=clock.now(), lease_id=uuid4(), worker_id=uuid4()
+    )
+    assert attempt.pk > 4711 + restoring.GAP
+
+
+def test_operators_are_told_once_and_it_stays_in_the_audit_trail(make: MakeDue):
+    make()
+    compare(Mark((4711,), clock.now()))
+    compare()
+    assert Notification.objects.filter(kind="database_restored").count() == 1
+    (event,) = AuditEvent.objects.filter(verb=marks.FORGOTTEN)
+    assert event.params == {"attempt_id": 4711 + restoring.GAP, "accounts": 1}
+
+
+def test_what_was_dealt_with_is_not_dealt_with_again(make: MakeDue):
+    make()
+    compare(Mark((4711,), clock.now()))
+    GalleryCheck.objects.update(done_at=clock.now())
+    assert compare()
+    assert not GalleryCheck.objects.pending().exists()
+
+
+def test_a_second_restore_reads_back_to_the_earlier_of_both_moments(make: MakeDue):
+    work = make()
+    check = lose(work.account, since=timedelta(hours=1))
+    compare(Mark((4711,), clock.now()))
+    check.refresh_from_db()
+    assert work.account is not None
+    assert check.published_after == min(work.account.connected_at, check.published_after)
+    assert GalleryCheck.objects.count() == 1
+
+
+def test_two_processes_that_notice_it_together_make_one_check_for_each_account(make: MakeDue):
+    for _number in range(3):
+        make()
+    mark = Mark((4711,), clock.now())
+    barrier = threading.Barrier(2)
+    errors: list[BaseException] = []
+
+    def notice() -> None:
+        try:
+            barrier.wait(10)
+            restoring.begin_restoring(mark)
+        except BaseException as error:  # noqa: BLE001 - for the test to see
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=notice) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert GalleryCheck.objects.count() == 3
+    assert AuditEvent.objects.filter(verb=marks.FORGOTTEN).count() == 1
+
+
+def test_a_hold_whose_process_died_is_carried_on_by_the_next_tick(make: MakeDue):
+    work = make()
+    InstallationHold.objects.create(reason="restored", params={"attempt_id": 4711, "published_at": None})
+    restoring.check_galleries()
+    assert not InstallationHold.objects.exists()
+    assert GalleryCheck.objects.pending().filter(account=work.account).exists()
+
+
+def test_nothing_of_an_account_that_must_be_checked_is_claimed(make: MakeDue, worker: Worker, gallery: FakeDeviantArt):
+    work = make()
+    compare(Mark((4711,), clock.now()))
+    publishing.publish_next(work.account_id)
+    assert fresh(work).status == Status.SCHEDULED
+    assert gallery.calls == []
+
+
+def test_a_running_process_claims_nothing_from_a_database_that_forgot_what_it_did(
+    make: MakeDue, worker: Worker, gallery: FakeDeviantArt
+):
+    work = make()
+    compare()
+    publishing.publish_next(work.account_id)
+    assert fresh(work).status == Status.PUBLISHED
+    next_work = make(OTHER_PICTURE, account=work.account, workspace=work.workspace)
+    # As in the backup: the attempt is not there yet.
+    Attempt.objects.filter(step="publish").delete()
+    publishing.publish_next(work.account_id)
+    assert fresh(next_work).status == Status.SCHEDULED
+    assert gallery.calls.count("publish") == 1
+
+
+# --- the checks ------------------------------------------------------------------------------------------------------
+def test_a_work_that_the_gallery_shows_is_recognised_and_never_published_again(
+    make: MakeDue, worker: Worker, gallery: FakeDeviantArt
+):
+    work = make(title="Pool")
+    shown = gallery.show("Pool", picture=PICTURE)
+    lose(work.account)
+    assert restoring.check_galleries() == 1
+    part = Publication.objects.get()
+    assert (part.state, part.remote_deviation_id, part.url) == ("published", shown.deviation_id, shown.url)
+    assert fresh(work).status == Status.PUBLISHED
+    assert AuditEvent.objects.filter(verb="deviation.recognised_after_restore", subject_id=work.pk).exists()
+    publishing.publish_next(work.account_id)
+    assert "publish" not in gallery.calls
+
+
+@pytest.mark.parametrize("status", ["scheduled", "needs_decision", "failed", "draft"])
+def test_it_is_recognised_in_whatever_state_the_database_remembers_it(
+    make: MakeDue, gallery: FakeDeviantArt, status: str
+):
+    work = make(title="Pool", at=status)
+    gallery.show("Pool", picture=PICTURE)
+    lose(work.account)
+    restoring.check_galleries()
+    assert fresh(work).status == Status.PUBLISHED
+
+
+def test_an_account_whose_gallery_shows_nothing_new_goes_on(make: MakeDue, worker: Worker, gallery: FakeDeviantArt):
+    work = make()
+    gallery.show("Something old", at=clock.now() - timedelta(days=9))
+    lose(work.account)
+    restoring.check_galleries()
+    assert not GalleryCheck.objects.pending().exists()
+    publishing.publish_next(work.account_id)
+    assert fresh(work).status == Status.PUBLISHED
+
+
+def test_what_we_know_already_is_nobodys_double(make: MakeDue, gallery: FakeDeviantArt):
+    live = make(title="Pool")
+    Deviation.objects.filter(pk=live.pk).update(status="published", published_at=clock.now())
+    twin = make(title="Pool", account=live.account, workspace=live.workspace)
+    shown = gallery.show("Pool", picture=PICTURE)
+    Publication.objects.create(
+        deviation=live,
+        account=live.account,
+        state="published",
+        published_at=clock.now(),
+        remote_deviation_id=shown.deviation_id,
+    )
+    lose(live.account)
+    restoring.check_galleries()
+    assert fresh(twin).status == Status.SCHEDULED
+
+
+def test_works_that_cannot_be_told_apart_are_asked_about(make: MakeDue, gallery: FakeDeviantArt):
+    one = make(title="Pool")
+    other = make(title="Pool", account=one.account, workspace=one.workspace)
+    gallery.show("Pool", picture=PICTURE)
+    lose(one.account)
+    restoring.check_galleries()
+    for work in (one, other):
+        assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+        assert Notification.objects.filter(kind="work_needs_decision", params__deviation_id=str(work.pk)).exists()
+
+
+def test_works_with_one_title_are_told_apart_by_their_pictures(make: MakeDue, gallery: FakeDeviantArt):
+    one = make(PICTURE, title="Study")
+    other = make(OTHER_PICTURE, title="Study", account=one.account, workspace=one.workspace)
+    gallery.show("Study", picture=OTHER_PICTURE)
+    lose(one.account)
+    restoring.check_galleries()
+    assert (fresh(one).status, fresh(other).status) == (Status.SCHEDULED, Status.PUBLISHED)
+
+
+def test_a_work_whose_title_was_changed_meanwhile_is_asked_about(make: MakeDue, gallery: FakeDeviantArt):
+    work = make(PICTURE, title="Before")
+    gallery.show("After", picture=PICTURE)
+    lose(work.account)
+    restoring.check_galleries()
+    assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+
+
+def test_what_was_made_with_another_application_is_not_ours(make: MakeDue, gallery: FakeDeviantArt, settings: Any):
+    work = make(title="Pool")
+    gallery.show("Pool", picture=PICTURE)
+    settings.DEVIANTART_APPLICATION_NAME = "Another"
+    lose(work.account)
+    restoring.check_galleries()
+    assert fresh(work).status == Status.SCHEDULED
+
+
+def test_without_a_name_of_our_application_nothing_is_certain(make: MakeDue, gallery: FakeDeviantArt, settings: Any):
+    work = make(title="Pool")
+    gallery.show("Pool", picture=PICTURE)
+    settings.DEVIANTART_APPLICATION_NAME = ""
+    lose(work.account)
+    restoring.check_galleries()
+    assert fresh(work).status == Status.NEEDS_DECISION
+
+
+def test_a_work_that_was_shown_before_its_time_is_asked_about(make: MakeDue, gallery: FakeDeviantArt):
+    later = clock.now() + timedelta(days=3)
+    work = make(title="Pool", scheduled_at=later)
+    gallery.show("Pool", picture=PICTURE)
+    lose(work.account)
+    restoring.check_galleries()
+    assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+
+
+def test_works_for_the_stash_alone_that_were_due_meanwhile_are_asked_about(make: MakeDue, gallery: FakeDeviantArt):
+    work = make(title="Rest", stash_only=True)
+    coming = make(
+        title="Later",
+        stash_only=True,
+        account=work.account,
+        workspace=work.workspace,
+        scheduled_at=clock.now() + timedelta(days=1),
+    )
+    lose(work.account)
+    restoring.check_galleries()
+    assert (fresh(work).status, fresh(coming).status) == (Status.NEEDS_DECISION, Status.SCHEDULED)
+
+
+def test_a_work_of_several_files_of_which_one_is_live_is_asked_about(make_due: MakeDue, gallery: FakeDeviantArt):
+    work = make_due(PICTURE, OTHER_PICTURE, title="Pair", upload_mode="multiple")
+    for file, body in zip(work.files.order_by("position"), (PICTURE, OTHER_PICTURE), strict=True):
+        FileVariant.objects.filter(file=file).update(perceptual_hash=perceptual_hash(body))
+    gallery.show("Pair", picture=PICTURE)
+    lose(work.account)
+    restoring.check_galleries()
+    assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+    assert Publication.objects.live().count() == 1
+
+
+def test_all_files_of_a_work_found_make_it_published(make_due: MakeDue, gallery: FakeDeviantArt):
+    work = make_due(PICTURE, OTHER_PICTURE, title="Pair", upload_mode="multiple")
+    for file, body in zip(work.files.order_by("position"), (PICTURE, OTHER_PICTURE), strict=True):
+        FileVariant.objects.filter(file=file).update(perceptual_hash=perceptual_hash(body))
+        gallery.show("Pair", picture=body)
+    lose(work.account)
+    restoring.check_galleries()
+    assert fresh(work).status == Status.PUBLISHED
+    assert Publication.objects.live().count() == 2
+
+
+def test_an_unconfirmed_work_that_is_found_is_published(make: MakeDue, gallery: FakeDeviantArt):
+    work = make(title="Pool")
+    Deviation.objects.filter(pk=work.pk).update(
+        status="publishing", unconfirmed_since=clock.now(), next_attempt_at=clock.now()
+    )
+    gallery.show("Pool", picture=PICTURE)
+    lose(work.account)
+    restoring.check_galleries()
+    assert (fresh(work).status, work.unconfirmed_since) == (Status.PUBLISHED, None)
+
+
+def test_works_of_other_accounts_are_never_touched(make: MakeDue, gallery: FakeDeviantArt):
+    one, stranger = make(title="Pool"), make(title="Pool")
+    gallery.show("Pool", picture=PICTURE)
+    lose(one.account)
+    restoring.check_galleries()
+    assert (fresh(one).status, fresh(stranger).status) == (Status.PUBLISHED, Status.SCHEDULED)
+
+
+def test_a_claimed_work_is_put_back_before_its_account_is_settled(make: MakeDue, gallery: FakeDeviantArt):
+    work = make(title="Pool")
+    Deviation.objects.filter(pk=work.pk).update(status="uploading", worker_id=uuid4(), lease_id=uuid4())
+    gallery.show("Pool", picture=PICTURE)
+    check = lose(work.account)
+    restoring.check_galleries()
+    check.refresh_from_db()
+    assert check.done_at is None
+    assert check.next_try_at > clock.now()
+
+
+@pytest.mark.parametrize("trouble", [Unreachable(), RateLimited(), LoginLost()])
+def test_a_gallery_that_cannot_be_read_keeps_its_account_held_until_it_can(
+    make: MakeDue, gallery: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+):
+    work = make()
+    check = lose(work.account)
+
+    def fail(*_arguments: Any, **_options: Any) -> Iterator[Any]:
+        raise trouble
+
+    monkeypatch.setattr(gallery, "gallery_pages", fail)
+    assert restoring.check_galleries() == 1
+    check.refresh_from_db()
+    assert (check.done_at, check.next_try_at > clock.now()) == (None, True)
+    assert not DeviantArtAccount.objects.filter(able_accounts(), pk=work.account_id).exists()
+    assert restoring.check_galleries() == 0
+
+
+def test_an_account_that_lost_its_login_is_not_asked_for_and_stays_held(make: MakeDue, gallery: FakeDeviantArt):
+    work = make()
+    lose(work.account)
+    DeviantArtAccount.objects.update(state=DeviantArtAccount.State.REAUTH_REQUIRED)
+    assert restoring.check_galleries() == 0
+    assert GalleryCheck.objects.pending().exists()
+
+
+def test_two_ticks_at_once_check_an_account_once(make: MakeDue, gallery: FakeDeviantArt):
+    work = make(title="Pool")
+    gallery.show("Pool", picture=PICTURE)
+    check = lose(work.account)
+    taken = restoring._take_check()
+    assert taken is not None
+    assert restoring._take_check() is None
+    restoring._check(taken)
+    restoring._check(check)  # the other one was only slow
+    assert AuditEvent.objects.filter(verb="account.gallery_checked").count() == 1
+
+
+def test_an_operator_may_let_an_account_go_on_unchecked(make: MakeDue):
+    work, other = make(), make()
+    lose(work.account)
+    lose(other.account)
+    assert restoring.lift_checks(GalleryCheck.objects.filter(account=work.account)) == 1
+    assert list(GalleryCheck.objects.pending().values_list("account_id", flat=True)) == [other.account_id]
+    assert AuditEvent.objects.filter(verb="account.gallery_check_lifted", subject_id=work.account_id).exists()
+    assert restoring.lift_checks(GalleryCheck.objects.filter(account=work.account)) == 0
+
+
+# --- matching as such ------------------------------------------------------------------------------------------------
+HASHES = ["0" * 16, "0" * 15 + "f", "f" * 16]
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+titles = st.sampled_from(["one", "two"])
+parts_of = st.builds(
+    Part,
+    st.sampled_from([uuid4() for _number in range(4)]),
+    st.uuids(),
+    titles.map(lambda title: frozenset([title])),
+    st.sampled_from(["", *HASHES]),
+    st.sampled_from([None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),
+)
+sightings_of = st.builds(
+    Sighting,
+    st.builds(types.Deviation, st.uuids().map(str), titles),
+    st.just(NOW),
+    st.sampled_from([True, None]),
+    st.sampled_from(["", *HASHES]),
+)
+
+
+@given(st.lists(sightings_of, max_size=5), st.lists(parts_of, max_size=6))
+def test_no_sighting_is_two_works_and_every_possible_double_is_settled_or_asked_about(
+    sightings: list[Sighting], parts: list[Part]
+):
+    findings = match(sightings, parts)
+    assert len(set(findings.live.values())) == len(findings.live)
+    for part, sighting in findings.live.items():
+        assert sighting.is_ours
+        assert sighting.title in part.titles
+    explained = set(findings.live.values())
+    live_works = {part.deviation_id for part in findings.live}
+    for sighting in sightings:
+        if sighting in explained:
+            continue
+        for part in parts:
+            if sighting.title in part.titles:
+                assert part.deviation_id in findings.doubtful | live_works
+
+
+@given(st.lists(parts_of, max_size=6))
+def test_an_empty_gallery_leaves_everything_as_it_is(parts: list[Part]):
+    findings = match([], parts)
+    assert (findings.live, findings.doubtful) == ({}, set())
