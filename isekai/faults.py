@@ -30,6 +30,7 @@ POINTS = (
     "look_up_answered",
     "rescued",
     "between_files",
+    "alone",
     "stage_claimed",
     "stage_submitted",
     "stage_ended",

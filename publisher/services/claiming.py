@@ -212,30 +212,40 @@ def let_go(
         deviation.move_to(Deviation.Status.SCHEDULED, reason=reason, params=params)
     deviation.next_attempt_at = next_attempt_at
     deviation.release()
+    # If it ran alone, it does so no longer.
+    Publication.objects.filter(deviation=deviation, is_alone=True).update(is_alone=False)
 
 
 def end(claim: Claim, status: Deviation.Status, *, reason: str = "", params: dict[str, Any] | None = None) -> None:
     """Let the work go for good: published, failed with a reason, or with a question for its owner."""
     with held(claim) as deviation:
-        deviation.move_to(status, reason=reason, params=params)
-        deviation.release()
-        deviation.next_attempt_at = None
-        if status == Deviation.Status.PUBLISHED:
-            deviation.published_at = min(
-                (part.published_at for part in deviation.publications.live() if part.published_at),
-                default=clock.database_now(),
-            )
-            deviation.unconfirmed_since = None
-        record(f"deviation.{status.value}", deviation, reason=reason, **(params or {}))
-        if status in {Deviation.Status.FAILED, Deviation.Status.NEEDS_DECISION}:
-            notify(
-                f"work_{status.value}",
-                workspace=deviation.workspace,
-                dedupe_key=f"{deviation.pk}:{status.value}:{claim.lease_id}",
-                deviation_id=str(deviation.pk),
-                title=deviation.title,
-                reason=reason,
-            )
+        conclude(deviation, status, reason=reason, params=params)
+
+
+def conclude(
+    deviation: Deviation, status: Deviation.Status, *, reason: str = "", params: dict[str, Any] | None = None
+) -> None:
+    """Release a locked work for good, in memory, and tell of it; the caller saves it."""
+    lease_id = deviation.lease_id
+    deviation.move_to(status, reason=reason, params=params)
+    deviation.release()
+    deviation.next_attempt_at = None
+    if status == Deviation.Status.PUBLISHED:
+        deviation.published_at = min(
+            (part.published_at for part in deviation.publications.live() if part.published_at),
+            default=clock.database_now(),
+        )
+        deviation.unconfirmed_since = None
+    record(f"deviation.{status.value}", deviation, reason=reason, **(params or {}))
+    if status in {Deviation.Status.FAILED, Deviation.Status.NEEDS_DECISION}:
+        notify(
+            f"work_{status.value}",
+            workspace=deviation.workspace,
+            dedupe_key=f"{deviation.pk}:{status.value}:{lease_id}",
+            deviation_id=str(deviation.pk),
+            title=deviation.title,
+            reason=reason,
+        )
 
 
 def finish(claim: Claim, *, published_at: datetime) -> None:

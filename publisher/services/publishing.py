@@ -25,7 +25,7 @@ from publisher.services.dispatching import due_accounts
 from publisher.services.failing import scaled
 from publisher.services.heartbeat import this_worker
 from publisher.services.job import Job
-from publisher.services.slots import Place, slots
+from publisher.services.slots import CRASHES_BEFORE_ALONE, Place, slots
 from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
 
@@ -34,6 +34,8 @@ logger = structlog.get_logger(__name__)
 TOKEN_UNAVAILABLE_SECONDS = 5.0
 # After a fault of our own, by how often it happened to this work: then it is given up, unless it may be live.
 FAULT_SECONDS = (5.0, 15.0, 30.0)
+# When the others took too long for a work that must run alone.
+ALONE_AGAIN_SECONDS = 5.0
 # So long a slot that was woken works on; then others of the queue get their turn.
 GO_ON_SECONDS = 5.0
 
@@ -159,6 +161,8 @@ def carry_on(job: Job) -> None:
 
 def _bring_out_part(job: Job, part: Publication) -> bool:
     """Whether the part is live now; otherwise the work has been let go."""
+    if part.crashes >= CRASHES_BEFORE_ALONE and not _is_alone(job, part):
+        return False
     if not (_was_tried(part, job) and settling.is_in_doubt(job, part)):
         return steps.bring_out(job, part)
     job.let_upload_share_go()
@@ -172,6 +176,22 @@ def _bring_out_part(job: Job, part: Publication) -> bool:
         return settling.settle(job, part)
     finally:
         job.place.let_look_up_go()
+
+
+def _is_alone(job: Job, part: Publication) -> bool:
+    """Wait until nothing else runs in this process and say so in the row; False when the work had to be let go.
+
+    If the process dies once more it was certainly this work's doing, and the others are not to suffer from it again.
+    """
+    if job.place is not None and not job.place.be_alone():
+        work = job.deviation
+        put_back(job.claim, in_seconds=scaled(ALONE_AGAIN_SECONDS), reason=work.reason_code, params=work.reason_params)
+        return False
+    with held(job.claim):
+        part.is_alone = True
+        part.save(update_fields=["is_alone"])
+    faults.reach("alone")
+    return True
 
 
 def _was_tried(part: Publication, job: Job) -> bool:

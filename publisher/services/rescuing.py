@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from accounts.services.audit import record
 from deviations.models import Deviation
@@ -14,7 +14,7 @@ from isekai import clock, faults, queue
 from publisher import metrics
 from publisher.models import Attempt, Publication, Worker
 from publisher.services import staging
-from publisher.services.claiming import let_go, save_claim
+from publisher.services.claiming import conclude, let_go, save_claim
 
 logger = structlog.get_logger(__name__)
 
@@ -41,20 +41,44 @@ def _rescue(deviation_id: UUID) -> bool:
         deviation = _abandoned().select_for_update(skip_locked=True, of=("self",)).filter(pk=deviation_id).first()
         if deviation is None:
             return False
-        at_work = Publication.objects.filter(
-            deviation=deviation, state__in=[Publication.State.SUBMITTING, Publication.State.PUBLISHING]
-        )
-        at_work.update(crashes=F("crashes") + 1)
+        parts = Publication.objects.filter(deviation=deviation)
+        at_work = Q(state__in=[Publication.State.SUBMITTING, Publication.State.PUBLISHING])
+        parts.filter(at_work | Q(is_alone=True)).update(crashes=F("crashes") + 1)
         lease_id = deviation.lease_id
-        let_go(deviation, next_attempt_at=_next_attempt_at(deviation), reason="rescued")
-        save_claim(deviation)
         record("deviation.rescued", deviation, lease_id=str(lease_id))
+        if parts.filter(is_alone=True).exists():
+            _set_aside(deviation)
+        else:
+            let_go(deviation, next_attempt_at=_next_attempt_at(deviation), reason="rescued")
+        save_claim(deviation)
     metrics.RESCUES.inc()
     faults.reach("rescued")
     logger.warning("deviation_rescued", deviation_id=str(deviation.pk), lease_id=str(lease_id))
     if deviation.account_id is not None:
+        # Whatever became of this one, the account's next may go.
         queue.send("publisher.publish_next", deviation.account_id)
     return True
+
+
+def _set_aside(deviation: Deviation) -> None:
+    """Its process died though nothing else ran there: it will not be tried again by itself. In memory, as `let_go`."""
+    parts = Publication.objects.filter(deviation=deviation)
+    if parts.unconfirmed().exists():
+        deviation.unconfirmed_since = deviation.unconfirmed_since or clock.database_now()
+        reason = "partial" if parts.live().exists() else "unconfirmed"
+        conclude(deviation, Deviation.Status.NEEDS_DECISION, reason=reason, params={"cause": "crashed"})
+    else:
+        partly_live = parts.live().exists()
+        # If somebody wants it tried again, it starts anew.
+        parts.filter(is_alone=True).exclude(state=Publication.State.PUBLISHED).update(state=Publication.State.REFUSED)
+        conclude(
+            deviation,
+            Deviation.Status.FAILED,
+            reason="partial" if partly_live else "crashed",
+            params={"cause": "crashed"} if partly_live else {},
+        )
+    parts.update(is_alone=False)
+    logger.error("work_set_aside", deviation_id=str(deviation.pk), reason=deviation.reason_code)
 
 
 def _next_attempt_at(deviation: Deviation) -> datetime:

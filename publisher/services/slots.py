@@ -19,6 +19,8 @@ from isekai import queue
 
 PUBLISH_NEXT = "publisher.publish_next"
 STAGE_NEXT = "publisher.stage_next"
+# A process died so often while it was at a step of a work: from then on the work runs alone.
+CRASHES_BEFORE_ALONE = 2
 # How long a work that must run alone lets nothing else start while it waits for the others to end.
 ALONE_SECONDS = 10.0
 # Accounts that are remembered as turned away; the dispatcher finds the others by itself.

@@ -37,7 +37,7 @@ from publisher.services.job import StageJob
 from publisher.services.marks import mark_condition
 from publisher.services.publishing import files_of, publications_of
 from publisher.services.sending import submission_of
-from publisher.services.slots import PUBLISH_NEXT, STAGE_NEXT, slots
+from publisher.services.slots import CRASHES_BEFORE_ALONE, PUBLISH_NEXT, STAGE_NEXT, slots
 from publisher.services.steps import NotUploaded, UploadRefused, abandon, copy_for_deviantart, upload
 from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
@@ -50,8 +50,6 @@ GO_ON_SECONDS = 5.0
 TOKEN_OUTLIVES_SECONDS = 600.0
 TOKEN_LIVES_AT_MOST_SECONDS = 2700.0
 AFTER_A_FAULT_SECONDS = 60.0
-# A process died over it so often: it is not touched before its time, when it runs alone.
-CRASHES_MAX = 2
 # An item that was uploaded for a work that was taken back is good for so long.
 ITEM_KEPT_SECONDS = 24 * 3600
 
@@ -213,8 +211,8 @@ def _part_to_stage(work: Deviation) -> Publication | None:
         part.file = file
         if part.is_live or (part.stage_after is not None and part.stage_after > clock.database_now()):
             continue
-        if getattr(part, "was_tried", False) or part.is_alone or part.crashes >= CRASHES_MAX:
-            # What has a past of its own is left for its moment.
+        if getattr(part, "was_tried", False) or part.is_alone or part.crashes >= CRASHES_BEFORE_ALONE:
+            # What has a past of its own is left for its moment; what kills its process runs alone then.
             Publication.objects.filter(pk=part.pk).update(stage_after=work.due_at)
             continue
         if not _fits(part, work, variant):

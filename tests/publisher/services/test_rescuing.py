@@ -10,14 +10,15 @@ from uuid import UUID
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, Notification
+from deviantart.errors import Unreachable
 from deviantart.types import PublishReceipt, SubmitReceipt
 from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem, Worker
-from publisher.services import evidence, heartbeat, publishing, rescuing
+from publisher.services import evidence, heartbeat, publishing, rescuing, slots
 from publisher.services.claiming import Claim, claim_next, end, put_back
 from publisher.services.job import Job
 from tests.fakes import FakeDeviantArt
@@ -137,6 +138,105 @@ def test_a_work_that_died_after_its_publish_was_written_down_only_needs_its_end(
 
 def part_crashes(work: Deviation) -> int:
     return work.publications.get().crashes
+
+
+# --- works that kill their process ---------------------------------------------------------------------------------
+
+
+def crash_at(work: Deviation, worker: Worker, step: Attempt.Step, *, alone: bool = False) -> Deviation:
+    """A process claims it, begins the step, and dies."""
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.now() - timedelta(seconds=1))
+    claim = claimed(work, worker)
+    part = part_of(claim)
+    if alone:
+        assert publishing._is_alone(Job.of(claim), part)
+    evidence.open_attempt(claim, part, step)
+    bury(worker)
+    assert rescuing.rescue_stuck() == 1
+    Worker.objects.filter(pk=worker.pk).update(alive_until="2100-01-01T00:00:00Z")
+    work.refresh_from_db()
+    return work
+
+
+def test_after_two_crashes_a_work_goes_on_and_a_finished_step_forgets_them(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    for _ in range(2):
+        assert crash_at(work, worker, Attempt.Step.SUBMIT).status == Deviation.Status.SCHEDULED
+    assert part_crashes(work) == 2
+    assert work.account_id is not None
+    publishing.publish_next(work.account_id)
+    work.refresh_from_db()
+    part = work.publications.get()
+    assert (work.status, part.crashes, part.is_alone) == (Deviation.Status.PUBLISHED, 0, False)
+
+
+def test_a_crash_of_a_work_that_ran_alone_sets_it_aside_with_a_reason(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    for alone in (False, False, True):
+        crash_at(work, worker, Attempt.Step.SUBMIT, alone=alone)
+    other = make_due(b"other", account=work.account, workspace=work.workspace)
+    assert (work.status, work.reason_code, work.lease_id) == (Deviation.Status.FAILED, "crashed", None)
+    assert part_crashes(work) == 3
+    assert Notification.objects.filter(kind="work_failed", params__deviation_id=str(work.pk)).count() == 1
+    assert work.account_id is not None
+    publishing.publish_next(work.account_id)
+    other.refresh_from_db()
+    assert other.status == Deviation.Status.PUBLISHED
+
+
+def test_a_work_that_was_set_aside_starts_anew_when_somebody_wants_it_tried_again(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    for alone in (False, False, True):
+        crash_at(work, worker, Attempt.Step.SUBMIT, alone=alone)
+    Deviation.objects.filter(pk=work.pk).update(status="scheduled", reason_code="", next_attempt_at=None)
+    assert crash_at(work, worker, Attempt.Step.SUBMIT).status == Deviation.Status.SCHEDULED
+    assert part_crashes(work) == 1
+
+
+def test_a_crash_alone_in_a_publish_call_is_a_question_and_never_failed(
+    worker: Worker, make_due: MakeDue, sent: list[Any]
+):
+    work = make_due()
+    for alone in (False, False, True):
+        crash_at(work, worker, Attempt.Step.PUBLISH, alone=alone)
+    assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "unconfirmed")
+    assert work.unconfirmed_since is not None
+
+
+def test_a_work_that_ran_alone_and_was_let_go_is_alone_no_longer(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    for _ in range(2):
+        crash_at(work, worker, Attempt.Step.SUBMIT)
+    deviantart.submit_answers.append(Unreachable())
+    assert work.account_id is not None
+    publishing.publish_next(work.account_id)
+    part = work.publications.get()
+    assert (part.is_alone, part.crashes) == (False, 2)
+
+
+def test_a_work_that_must_run_alone_comes_back_when_the_others_take_too_long(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slots, "ALONE_SECONDS", 0.0)
+    work = make_due()
+    for _ in range(2):
+        crash_at(work, worker, Attempt.Step.SUBMIT)
+    assert work.account_id is not None
+    with slots.slots().place():
+        publishing.publish_next(work.account_id)
+    work.refresh_from_db()
+    assert (work.status, work.lease_id, deviantart.calls) == (Deviation.Status.SCHEDULED, None, [])
+    assert work.next_attempt_at is not None
+    assert work.next_attempt_at > clock.now()
+    assert part_crashes(work) == 2
 
 
 # --- the lease fences decisions -----------------------------------------------------------------------------------
