@@ -1,20 +1,25 @@
 """What happened to a work, in words that an artist understands; newest first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import AuditEvent
 from deviations.models import Deviation
-from publisher.models import Attempt
+from deviations.services.reasons import explain, held_installation, reason_of
+from publisher.models import Attempt, InstallationHold
 
 # How many of the newest entries are shown; a work has a few dozen in a bad life.
 MOST = 200
+# What is uploaded at its moment begins a little before it.
+AT_ITS_MOMENT = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,18 @@ class Entry:
 
 def timeline_of(deviation: Deviation) -> list[Entry]:
     """The entries of a work: what is to come, then what people and Isekai did, and every call to DeviantArt."""
-    events = AuditEvent.objects.filter(subject_id=deviation.pk).select_related("user").order_by("-id")[:MOST]
+    of_its_account = Q(subject_id=deviation.account_id, verb__in=HOLDS) if deviation.account_id else Q(pk__in=[])
+    found = AuditEvent.objects.filter(Q(subject_id=deviation.pk) | of_its_account)
+    events = list(found.select_related("user").order_by("-id")[:MOST])
     attempts = (
         Attempt.objects.filter(publication__deviation=deviation).select_related("publication").order_by("-id")[:MOST]
     )
-    past = [*filter(None, map(_of_event, events)), *map(_of_attempt, attempts)]
+    plans = _plans(events)
+    past = [
+        *filter(None, (_of_event(event, deviation) for event in events)),
+        *_of_holds(events, deviation),
+        *(_of_attempt(attempt, ahead=_is_ahead(attempt, plans)) for attempt in attempts),
+    ]
     past.sort(key=lambda entry: entry.at, reverse=True)
     return [*_to_come(deviation), *past[:MOST]]
 
@@ -44,10 +56,26 @@ def _to_come(deviation: Deviation) -> Iterator[Entry]:
     if deviation.lease_id is not None or deviation.due_at is None:
         return
     if deviation.status == Deviation.Status.PUBLISHING:
-        yield Entry(deviation.due_at, "publishing", _("We look again whether it is live"), future=True)
+        is_in_doubt = deviation.unconfirmed_since is not None
+        text = _("We look again whether it is live") if is_in_doubt else _("The rest of it goes to DeviantArt")
+        yield Entry(deviation.due_at, "publishing", text, future=True)
     elif deviation.status == Deviation.Status.SCHEDULED:
-        text = _("Goes to DeviantArt") if not deviation.reason_code else _("We try again")
-        yield Entry(deviation.due_at, "scheduled", text, future=True)
+        yield _next_try(deviation, deviation.due_at)
+
+
+def _next_try(deviation: Deviation, at: datetime) -> Entry:
+    hold = InstallationHold.objects.order_by("since").first()
+    if hold is not None:
+        return Entry(at, "held", _("Waits, as nothing goes out"), held_installation(hold.reason).what, future=True)
+    reason = reason_of(deviation, when=datetime.isoformat)
+    why = reason.what if reason else ""
+    if deviation.account is not None and deviation.account.is_held:
+        return Entry(at, "held", _("Waits for its account"), why, future=True)
+    text = _("Goes to DeviantArt") if not deviation.reason_code else _("We try again")
+    return Entry(at, "scheduled", text, why, future=True)
+
+
+# --- what people and Isekai did --------------------------------------------------------------------------------------
 
 
 EVENTS: dict[str, tuple[str, str | Promise]] = {
@@ -81,21 +109,79 @@ EVENTS: dict[str, tuple[str, str | Promise]] = {
     "deviation.failed": ("failed", gettext_lazy("Failed")),
     "deviation.needs_decision": ("decision", gettext_lazy("Needs your decision")),
     "deviation.checked_again": ("publishing", gettext_lazy("Another look at DeviantArt was asked for")),
+    "deviation.settled_by_hand": ("decision", gettext_lazy("Somebody looked, and said that it is not live")),
+    "deviation.confirmed_live": ("published", gettext_lazy("Somebody said where it is live, and we saw it there")),
+    "deviation.confirmed_by_hand": (
+        "published",
+        gettext_lazy("Somebody said that it is live; we could not see it there, and took their word for it"),
+    ),
+    "deviation.recognised_after_restore": (
+        "published",
+        gettext_lazy("Found in your gallery, after the database had been restored from a backup"),
+    ),
 }
+# What happened to the account of a work; told while the work waited.
+HOLDS: dict[str, tuple[str, str | Promise]] = {
+    "account.paused": ("held", gettext_lazy("Its account was paused")),
+    "account.released": ("scheduled", gettext_lazy("Its account was released")),
+    "account.login_lost": ("held", gettext_lazy("Its account lost its login, so it waits")),
+    "account.login_recovered": ("scheduled", gettext_lazy("Its account has its login again")),
+    "account.reconnected": ("scheduled", gettext_lazy("Its account was connected again")),
+    "account.disconnected": ("held", gettext_lazy("Its account was disconnected, so it waits")),
+}
+_BEGINS_TO_WAIT = {"deviation.scheduled", "deviation.rescheduled", "deviation.publish_now", "deviation.retried"}
+_WAITS_NO_MORE = {"deviation.cancelled", "deviation.published", "deviation.failed", "deviation.needs_decision"}
 
 
-def _of_event(event: AuditEvent) -> Entry | None:
+def _of_event(event: AuditEvent, deviation: Deviation) -> Entry | None:
     known = EVENTS.get(event.verb)
-    if known is None:
+    if known is None or event.subject_id != deviation.pk:
         return None
     status, text = known
-    by = _("by %(user)s") % {"user": event.user.get_username()} if event.user else ""
-    return Entry(event.at, status, str(text), detail=by)
+    return Entry(event.at, status, str(text), detail=" · ".join(filter(None, [_why(event, deviation), _by(event)])))
 
 
-def _of_attempt(attempt: Attempt) -> Entry:
+def _of_holds(events: Sequence[AuditEvent], deviation: Deviation) -> Iterator[Entry]:
+    """What happened to the account while the work waited; ``events`` come newest first."""
+    waits = False
+    for event in reversed(events):
+        if event.subject_id == deviation.pk:
+            waits = event.verb not in _WAITS_NO_MORE and (waits or event.verb in _BEGINS_TO_WAIT)
+        elif waits:
+            status, text = HOLDS[event.verb]
+            yield Entry(event.at, status, str(text), detail=_by(event))
+
+
+def _by(event: AuditEvent) -> str:
+    return _("by %(user)s") % {"user": event.user.get_username()} if event.user else ""
+
+
+def _why(event: AuditEvent, deviation: Deviation) -> str:
+    """The reason of an end, and where something is said to be live."""
+    if event.verb in {"deviation.failed", "deviation.needs_decision"} and event.params.get("reason"):
+        status = event.verb.removeprefix("deviation.")
+        return explain(str(event.params["reason"]), event.params, title=deviation.title, status=status).short
+    return str(event.params.get("url") or "")
+
+
+def _plans(events: Sequence[AuditEvent]) -> list[tuple[datetime, datetime]]:
+    """When the work was given which moment, newest first."""
+    said = ((event.at, event.params.get("publish_at")) for event in events if event.verb in _BEGINS_TO_WAIT)
+    return [(at, moment) for at, text in said if text and (moment := parse_datetime(str(text))) is not None]
+
+
+def _is_ahead(attempt: Attempt, plans: Sequence[tuple[datetime, datetime]]) -> bool:
+    """Whether an upload was made before the moment that the work then had."""
+    if attempt.step != Attempt.Step.SUBMIT:
+        return False
+    moment = next((moment for at, moment in plans if at <= attempt.started_at), None)
+    return moment is not None and attempt.started_at < moment - AT_ITS_MOMENT
+
+
+# --- the calls to DeviantArt -----------------------------------------------------------------------------------------
+def _of_attempt(attempt: Attempt, *, ahead: bool) -> Entry:
     words = {
-        Attempt.Step.SUBMIT: _words_of_submit,
+        Attempt.Step.SUBMIT: _words_of_staging if ahead else _words_of_submit,
         Attempt.Step.PUBLISH: _words_of_publish,
         Attempt.Step.LOOK_UP: _words_of_look_up,
     }
@@ -116,6 +202,21 @@ def _words_of_submit(attempt: Attempt) -> tuple[str, str]:
             )
         case _:
             return "uploading", _("Uploading the file")
+
+
+def _words_of_staging(attempt: Attempt) -> tuple[str, str]:
+    match attempt.outcome:
+        case Attempt.Outcome.DONE:
+            return "staged", _("The file was uploaded ahead of time, and waits in your Sta.sh")
+        case Attempt.Outcome.REFUSED:
+            return "scheduled", _("The file could not be uploaded ahead of time; nothing is lost by that")
+        case Attempt.Outcome.UNKNOWN:
+            return "scheduled", _(
+                "DeviantArt did not say whether the file arrived ahead of time; a copy that nobody sees may lie in "
+                "your Sta.sh"
+            )
+        case _:
+            return "uploading", _("Uploading the file ahead of time")
 
 
 def _words_of_publish(attempt: Attempt) -> tuple[str, str]:
@@ -154,13 +255,26 @@ NOT_MADE: dict[str, str | Promise] = {
     "storage_unavailable": gettext_lazy("Our storage did not answer, so nothing was sent."),
     "pace": gettext_lazy("DeviantArt lets this account go slowly, so the rest of the look waits for its turn."),
     "rate_limit": gettext_lazy("DeviantArt asked us to slow down."),
+    "breaker": gettext_lazy("DeviantArt was out of order, so we waited."),
+    "process_gone": gettext_lazy("The process that asked was gone before DeviantArt had answered."),
     "service_stopped": gettext_lazy("The service was being restarted before DeviantArt had answered."),
     "too_late_to_send": gettext_lazy("Too much time had passed, so nothing was sent."),
 }
 
 
+LOOKED: dict[str, str | Promise] = {
+    "several": gettext_lazy("More than one work there could be it."),
+    "rivals": gettext_lazy("Another work of yours with the same title could be meant."),
+    "too_much_to_read": gettext_lazy("There is more in it than can be read through in one look."),
+    "other_app": gettext_lazy("What has its title there was not submitted by Isekai."),
+    "other_picture": gettext_lazy("What has its title there shows another picture."),
+}
+
+
 def _detail(attempt: Attempt) -> str:
+    if attempt.settled_at is not None:
+        return _("Somebody has looked since, and said that it made nothing live.")
     if attempt.outcome == Attempt.Outcome.DONE:
-        return ""
+        return str(LOOKED.get(str(attempt.remote_ids.get("found", "")), ""))
     why: Any = attempt.remote_ids.get("why", "")
     return str(REFUSALS.get(attempt.category) or NOT_MADE.get(str(why)) or "")

@@ -1,19 +1,24 @@
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, DeviantArtAccount
 from accounts.services.audit import record
 from deviantart.errors import AnswerLost, Rejected
 from deviations.models import Deviation
-from publisher.services import publishing
+from isekai import clock
+from publisher.models import Attempt, InstallationHold, Publication
+from publisher.services import deciding, publishing
 from publisher.services.timeline import EVENTS, timeline_of
-from tests.factories import DeviationFactory, UserFactory
+from tests.factories import DeviationFactory, DueDeviationFactory, UserFactory
 from tests.fakes import FakeDeviantArt
+from tests.publisher.undecided import unconfirmed
 
 MakeDue = Callable[..., Deviation]
 
@@ -80,6 +85,120 @@ def test_the_number_of_queries_does_not_grow_with_the_timeline(django_assert_num
         record("deviation.scheduled", work, user=owner_of(work))
     with django_assert_num_queries(2):
         timeline_of(work)
+
+
+def texts(work: Deviation) -> list[str]:
+    return [entry.text for entry in timeline_of(Deviation.objects.get(pk=work.pk))]
+
+
+def upload(work: Deviation, *, at: datetime, outcome: str = "done", **remote: Any) -> None:
+    publication, _made = Publication.objects.get_or_create(deviation=work, file=work.files.get(), account=work.account)
+    Attempt.objects.create(
+        publication=publication,
+        step="submit",
+        started_at=at,
+        ended_at=at,
+        outcome=outcome,
+        remote_ids=remote,
+        lease_id=work.pk,
+        worker_id=work.pk,
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [("done", "waits in your Sta.sh"), ("refused", "nothing is lost"), ("unknown", "a copy that nobody sees")],
+)
+def test_an_upload_before_its_moment_is_told_as_one_ahead_of_time(outcome: str, words: str):
+    now = clock.now()
+    work = DueDeviationFactory(scheduled_at=now + timedelta(minutes=9), publish_at=now + timedelta(minutes=9))
+    record("deviation.scheduled", work, publish_at=(now + timedelta(minutes=9)).isoformat())
+    upload(work, at=now + timedelta(minutes=1), outcome=outcome)
+    (told,) = [text for text in texts(work) if "ahead of time" in text]
+    assert words in told
+
+
+@pytest.mark.django_db
+def test_an_upload_at_its_moment_is_not_even_if_the_work_was_moved_later():
+    now = clock.now()
+    work = DueDeviationFactory()
+    record("deviation.scheduled", work, publish_at=now.isoformat())
+    upload(work, at=now + timedelta(seconds=1))
+    record("deviation.rescheduled", work, publish_at=(now + timedelta(days=1)).isoformat())
+    AuditEvent.objects.filter(verb="deviation.rescheduled").update(at=now + timedelta(hours=1))
+    assert "The file arrived in your Sta.sh" in texts(work)
+
+
+@pytest.mark.django_db
+def test_an_upload_that_was_broken_off_says_by_what():
+    work = DueDeviationFactory()
+    upload(work, at=clock.now(), outcome="unknown", why="service_stopped")
+    assert "being restarted" in timeline_of(work)[1].detail
+
+
+@pytest.mark.django_db
+def test_what_happened_to_its_account_is_told_while_it_waited():
+    work = DueDeviationFactory()
+    account, user = work.account, owner_of(work)
+    record("account.paused", account, user=user)  # before it was scheduled
+    record("deviation.scheduled", work, user=user)
+    record("account.login_lost", account)
+    record("account.login_recovered", account)
+    record("account.pace_reset", account)
+    record("deviation.published", work)
+    record("account.paused", account, user=user)  # after its end
+    told = [entry.text for entry in timeline_of(work) if not entry.future]
+    assert told == [
+        "Published",
+        "Its account has its login again",
+        "Its account lost its login, so it waits",
+        "Scheduled",
+    ]
+
+
+@pytest.mark.django_db
+def test_what_it_waits_for_is_told():
+    work = DueDeviationFactory()
+    DeviantArtAccount.objects.update(base_url=settings.DEVIANTART_BASE_URL, paused=True)
+    (first, *_rest) = timeline_of(Deviation.objects.get(pk=work.pk))
+    assert (first.text, first.future) == ("Waits for its account", True)
+    assert "is paused" in first.detail
+    InstallationHold.objects.create(reason="restored")
+    (first, *_rest) = timeline_of(Deviation.objects.get(pk=work.pk))
+    assert first.text == "Waits, as nothing goes out"
+    assert "older than" in first.detail
+
+
+@pytest.mark.django_db
+def test_a_wait_after_a_failure_says_what_failed():
+    work = DueDeviationFactory(reason_code="try_later")
+    DeviantArtAccount.objects.update(base_url=settings.DEVIANTART_BASE_URL)
+    (first, *_rest) = timeline_of(Deviation.objects.get(pk=work.pk))
+    assert first.text == "We try again"
+    assert "did not get through" in first.detail
+
+
+@pytest.mark.django_db
+def test_an_end_says_why_and_who_settled_it():
+    work = unconfirmed()
+    record("deviation.needs_decision", work, reason="unconfirmed")
+    user = owner_of(work)
+    deciding.decide(work, deciding.Way.DRAFT, user=user, not_live=True)
+    entries = timeline_of(work)
+    details = {entry.text: entry.detail for entry in entries}
+    assert details["Needs your decision"] == "live or not?"
+    assert details["Somebody looked, and said that it is not live"] == f"by {user.get_username()}"
+    assert "made nothing live" in details["DeviantArt did not say whether it published it"]
+
+
+@pytest.mark.django_db
+def test_a_look_says_why_nothing_was_recognised():
+    work = unconfirmed()
+    attempt = work.publications.get().attempts.get()
+    attempt.pk, attempt.step, attempt.outcome, attempt.remote_ids = None, "look_up", "done", {"found": "rivals"}
+    attempt.save()
+    assert any("same title could be meant" in entry.detail for entry in timeline_of(work))
 
 
 @pytest.mark.django_db
