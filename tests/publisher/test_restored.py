@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from deviations import storage
 from deviations.models import Deviation
 from isekai.devstack.servers import postgres_folder
 from publisher.models import Attempt, GalleryCheck, Publication
@@ -112,5 +113,5 @@ def forget(what: str) -> None:
     if what == "redis":
         marks._redis().delete(marks._redis_key(installation), marks._redis_key(installation) + ":at")
     else:
-        for stored in marks.storage.read_marks(installation):
-            marks.storage.delete_mark(installation, stored.name)
+        for stored in storage.read_marks(installation):
+            storage.delete_mark(installation, stored.name)

@@ -24,6 +24,7 @@ from publisher.services import marks, publishing, restoring
 from publisher.services.holds import able_accounts
 from publisher.services.marks import Mark
 from publisher.services.restoring import Part, Sighting, match
+from publisher.services.settling import repeat_after_seconds
 from tests import pictures
 from tests.factories import DeviantArtAccountFactory
 from tests.fakes import FakeDeviantArt
@@ -82,6 +83,12 @@ def compare(mark: Mark | None = None) -> bool:
     return restoring.compare_with_mark()
 
 
+def run(work: Deviation) -> None:
+    """What a wake-up of its account does."""
+    assert work.account_id is not None
+    publishing.publish_next(work.account_id)
+
+
 def fresh(work: Deviation) -> Deviation:
     work.refresh_from_db()
     return work
@@ -125,7 +132,7 @@ def test_no_gallery_is_trusted_before_calls_that_nobody_remembers_are_over(make:
     make()
     compare(Mark((4711,), clock.now()))
     wait = GalleryCheck.objects.get().next_try_at - clock.now()
-    assert wait > timedelta(seconds=restoring.repeat_after_seconds() - 1)
+    assert wait > timedelta(seconds=repeat_after_seconds() - 1)
     assert restoring.check_galleries() == 0
 
 
@@ -203,7 +210,7 @@ def test_a_hold_whose_process_died_is_carried_on_by_the_next_tick(make: MakeDue)
 def test_nothing_of_an_account_that_must_be_checked_is_claimed(make: MakeDue, worker: Worker, gallery: FakeDeviantArt):
     work = make()
     compare(Mark((4711,), clock.now()))
-    publishing.publish_next(work.account_id)
+    run(work)
     assert fresh(work).status == Status.SCHEDULED
     assert gallery.calls == []
 
@@ -213,12 +220,12 @@ def test_a_running_process_claims_nothing_from_a_database_that_forgot_what_it_di
 ):
     work = make()
     compare()
-    publishing.publish_next(work.account_id)
+    run(work)
     assert fresh(work).status == Status.PUBLISHED
     next_work = make(OTHER_PICTURE, account=work.account, workspace=work.workspace)
     # As in the backup: the attempt is not there yet.
     Attempt.objects.filter(step="publish").delete()
-    publishing.publish_next(work.account_id)
+    run(work)
     assert fresh(next_work).status == Status.SCHEDULED
     assert gallery.calls.count("publish") == 1
 
@@ -235,7 +242,7 @@ def test_a_work_that_the_gallery_shows_is_recognised_and_never_published_again(
     assert (part.state, part.remote_deviation_id, part.url) == ("published", shown.deviation_id, shown.url)
     assert fresh(work).status == Status.PUBLISHED
     assert AuditEvent.objects.filter(verb="deviation.recognised_after_restore", subject_id=work.pk).exists()
-    publishing.publish_next(work.account_id)
+    run(work)
     assert "publish" not in gallery.calls
 
 
@@ -256,7 +263,7 @@ def test_an_account_whose_gallery_shows_nothing_new_goes_on(make: MakeDue, worke
     lose(work.account)
     restoring.check_galleries()
     assert not GalleryCheck.objects.pending().exists()
-    publishing.publish_next(work.account_id)
+    run(work)
     assert fresh(work).status == Status.PUBLISHED
 
 
