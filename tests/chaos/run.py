@@ -177,6 +177,7 @@ class Run:
         self._rage(system, striker, load)
         load.stop()
         striker.end_all()
+        system.sandbox.profile(drawn_faults=[])
         self._rest(system, striker)
         load.end()
         made = [str(piece.id) for artist in artists for piece in artist.pieces]
