@@ -4,7 +4,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from publisher.services import clocks, dispatching, overdue, publishing, rescuing, restoring, settling, staging
+from publisher.services import canary, clocks, dispatching, overdue, publishing, rescuing, restoring, settling, staging
 
 
 @shared_task(name="publisher.publish_next")
@@ -55,6 +55,7 @@ def recheck_clocks() -> None:
 @shared_task(name="maintenance.forget_dead_workers")
 def forget_dead_workers() -> None:
     rescuing.forget_dead_workers()
+    canary.forget_dead_canaries()
 
 
 @shared_task(name="maintenance.abandon_old_items")

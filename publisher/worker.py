@@ -102,6 +102,10 @@ class PublisherThreads(bootsteps.StartStopStep):
         """Celery ends the worker, by whatever way it came to that."""
         self.end.ask(parent.exitcode or 0)
 
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Celery's own wait for its threads comes after this, and has no end by itself."""
+        self.end.wait_until_written()
+
 
 class Runtime:
     """The threads of one publisher process, and what they share."""
@@ -146,10 +150,12 @@ class Runtime:
     def _watch(self, deaf: Callable[[], None]) -> None:
         pause = max(0.2, canary.LOOK_SECONDS * settings.ISEKAI_TIME_SCALE)
         while not self.stopping.wait(pause):
-            if self.canary.look():
-                logger.critical("worker_deaf", age_seconds=self.canary.age_seconds())
-                return deaf()
-        return None
+            try:
+                if self.canary.look():
+                    logger.critical("worker_deaf", age_seconds=self.canary.age_seconds())
+                    deaf()
+            except Exception:
+                logger.exception("watchdog_broke_off")
 
 
 def _celery_jobs() -> int:
@@ -180,6 +186,7 @@ class Ending:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._code = 0
+        self._written = threading.Event()
         self._wakes, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         threading.Thread(target=self._wait, name="ending", daemon=True).start()
@@ -199,6 +206,10 @@ class Ending:
         state.should_stop = code  # type: ignore[assignment]
         os.write(self._wake, b"\0")
 
+    def wait_until_written(self) -> None:
+        """Until the drain is over and its last writes are done."""
+        self._written.wait(settings.PUBLISHER_DRAIN_SECONDS + WRITING_SECONDS)
+
     def _on_signal(self, signum: int, _frame: Any) -> None:
         if draining.stopping() or signum == signal.SIGQUIT:
             os._exit(128 + signum)
@@ -217,6 +228,7 @@ class Ending:
         logger.info("publisher_ended", finished=finished, code=self._code)
         if finished:
             # Celery's main thread gives the broker back what it had taken and not begun, and ends the process.
+            self._written.set()
             time.sleep(CLOSING_SECONDS * settings.ISEKAI_TIME_SCALE)
         os._exit(self._code)
 
@@ -252,6 +264,10 @@ class Dispatcher:
                 except (psycopg.Error, DatabaseError) as error:
                     logger.warning("dispatcher_disconnected", error=type(error).__name__)
                     connection.close()
+                    time.sleep(settings.PUBLISHER_RESCUE_SECONDS)
+                except Exception:
+                    # Without this thread everything would wait for the next tick, and nothing would say so.
+                    logger.exception("dispatcher_broke_off")
                     time.sleep(settings.PUBLISHER_RESCUE_SECONDS)
                 finally:
                     self.leads = False

@@ -26,7 +26,7 @@ PREFIX = "canary."
 EXCHANGE = "canary"
 TASK = "publisher.canary"
 DEAF_SECONDS = 60.0
-EVERY_SECONDS = 10.0
+EVERY_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 0.5
 # What the broker forgets by itself when nobody has used it for so long.
@@ -124,10 +124,18 @@ class Canary:
 
 
 def forget_dead_canaries() -> int:
-    """Delete what the canaries of workers that are gone have left in the broker; returns how many.
+    """Delete what the canaries of workers that are gone have left in the broker; returns how many, 0 while it is away.
 
-    Raises RedisError when it is away. Harmless to a worker that is only just starting: it sends another one.
+    Harmless twice, and to a worker that is only just starting: it sends another one.
     """
+    try:
+        return _forget_dead_canaries()
+    except (RedisError, OSError) as error:
+        logger.info("canaries_not_cleared", error=type(error).__name__)
+        return 0
+
+
+def _forget_dead_canaries() -> int:
     with _new_redis() as redis:
         bindings = f"_kombu.binding.{EXCHANGE}"
         bound = {entry: _text(entry).rpartition("\x06\x16")[2] for entry in redis.smembers(bindings)}

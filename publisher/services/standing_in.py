@@ -88,7 +88,7 @@ class StandIn:
             # Also after a failure: it comes again a period later, as beat would have it.
             self.ran(name)
 
-    def run(self, stopping: threading.Event, *, leads: Callable[[], bool]) -> None:
+    def run(self, stopping: threading.Event, leads: Callable[[], bool]) -> None:
         """For a thread: look, again and again until this process is to end, while it leads."""
         while not stopping.wait(_scale()):
             if not leads():

@@ -110,6 +110,7 @@ def test_a_work_whose_answer_was_lost_is_settled_without_redis_and_without_beat(
     system.start("publisher", REDIS_URL=redis.url)
     wait_until(lambda: published() == 1, seconds=90, what=lambda: statuses() + system.log())
     wait_until(lambda: not Publication.objects.filter(url="").exists(), seconds=60, what=system.log)
+    wait_until(lambda: "stood_in_for_beat" in system.log(), seconds=30, what=system.log)
     assert_once_each(sandbox, 1)
 
 
