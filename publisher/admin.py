@@ -1,5 +1,6 @@
 """The operator's door to the publisher: what was sent, what came back, and who is at work."""
 
+from collections.abc import Callable
 from typing import cast
 
 from django.contrib import admin, messages
@@ -10,10 +11,19 @@ from django.utils.translation import ngettext
 from unfold.admin import TabularInline
 
 from accounts.admin import ReadOnlyAdmin
-from accounts.models import User
+from accounts.models import DeviantArtAccount, User
+from accounts.services.holding import pause_account, release_account
 from deviations.models import Deviation
-from publisher.models import Attempt, Publication, StashItem, Worker
+from deviations.services.changing import BULK_MAX, BulkResult, ItemResult
+from deviations.services.reasons import held_installation
+from deviations.services.scheduling import cancel_many, retry_many
+from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem, Worker
+from publisher.models.holds import GalleryCheckQuerySet
+from publisher.models.publications import PublicationQuerySet
+from publisher.services import restoring
 from publisher.services.deciding import look_again_at_many
+
+REASONS_SHOWN = 5
 
 
 class AttemptsInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -37,18 +47,53 @@ class PublicationAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     show_full_result_count = False
     inlines = (AttemptsInline,)
-    actions = ("look_again",)
+    actions = ("retry", "look_again", "cancel", "hold", "release")
+
+    @admin.action(description=_("Try again: send what is not live of failed works"), permissions=["change"])
+    def retry(self, request: HttpRequest, publications: PublicationQuerySet) -> None:
+        self._do(request, publications, retry_many)
 
     @admin.action(description=_("Look again whether it is live"), permissions=["change"])
-    def look_again(self, request: HttpRequest, publications: "models.QuerySet[Publication]") -> None:
-        ids = list(publications.values_list("deviation_id", flat=True).distinct())
-        result = look_again_at_many(Deviation.objects.all(), user=cast(User, request.user), ids=ids)
-        refused = [item for item in result.items if item.error is not None]
-        if done := len(result.items) - len(refused):
-            text = ngettext("%(count)s work is looked for.", "%(count)s works are looked for.", done)
-            self.message_user(request, text % {"count": done}, messages.SUCCESS)
-        for item in refused:
+    def look_again(self, request: HttpRequest, publications: PublicationQuerySet) -> None:
+        self._do(request, publications, look_again_at_many)
+
+    @admin.action(description=_("Cancel: take its work off the schedule"), permissions=["change"])
+    def cancel(self, request: HttpRequest, publications: PublicationQuerySet) -> None:
+        self._do(request, publications, cancel_many)
+
+    @admin.action(description=_("Hold its account: let nothing out"), permissions=["change"])
+    def hold(self, request: HttpRequest, publications: PublicationQuerySet) -> None:
+        self._do_to_accounts(request, publications, pause_account)
+
+    @admin.action(description=_("Release its account: let works out again"), permissions=["change"])
+    def release(self, request: HttpRequest, publications: PublicationQuerySet) -> None:
+        self._do_to_accounts(request, publications, release_account)
+
+    def _do(self, request: HttpRequest, publications: PublicationQuerySet, service: Callable[..., BulkResult]) -> None:
+        """Do it to the works of all that were picked, and say how many went well and why the others did not."""
+        ids = list(publications.order_by("deviation_id").values_list("deviation_id", flat=True).distinct())
+        items: list[ItemResult] = []
+        for start in range(0, len(ids), BULK_MAX):
+            chunk = ids[start : start + BULK_MAX]
+            items += service(Deviation.objects.all(), user=cast(User, request.user), ids=chunk).items
+        refused = [item for item in items if item.error is not None]
+        if done := len(items) - len(refused):
+            text = ngettext("Done: %(count)s work.", "Done: %(count)s works.", done) % {"count": done}
+            self.message_user(request, text, messages.SUCCESS)
+        for item in refused[:REASONS_SHOWN]:
             self.message_user(request, f"{item.id}: {item.error}", messages.ERROR)
+        if (more := len(refused) - REASONS_SHOWN) > 0:
+            text = ngettext("… and %(count)s more.", "… and %(count)s more.", more) % {"count": more}
+            self.message_user(request, text, messages.ERROR)
+
+    def _do_to_accounts(
+        self, request: HttpRequest, publications: PublicationQuerySet, service: Callable[..., None]
+    ) -> None:
+        accounts = list(DeviantArtAccount.objects.filter(pk__in=publications.order_by().values("account_id")))
+        for account in accounts:
+            service(account, user=cast(User, request.user))
+        text = ngettext("Done: %(count)s account.", "Done: %(count)s accounts.", len(accounts))
+        self.message_user(request, text % {"count": len(accounts)}, messages.SUCCESS)
 
 
 @admin.register(StashItem)
@@ -63,7 +108,17 @@ class StashItemAdmin(ReadOnlyAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin):
-    list_display = ("id", "publication", "step", "started_at", "ended_at", "outcome", "category", "http_status")
+    list_display = (
+        "id",
+        "publication",
+        "step",
+        "started_at",
+        "ended_at",
+        "outcome",
+        "category",
+        "http_status",
+        "settled_at",
+    )
     list_filter = ("step", "outcome", "category")
     list_select_related = ("publication",)
     search_fields = ("=id", "=publication__id", "=publication__deviation__id", "=correlation_id")
@@ -75,3 +130,37 @@ class AttemptAdmin(ReadOnlyAdmin):
 class WorkerAdmin(ReadOnlyAdmin):
     list_display = ("host", "process_id", "slots", "started_at", "alive_until")
     ordering = ("-alive_until",)
+
+
+@admin.register(InstallationHold)
+class InstallationHoldAdmin(ReadOnlyAdmin):
+    """Why nothing goes out; a hold ends by itself once its reason is gone."""
+
+    list_display = ("reason", "why", "since", "params")
+    ordering = ("since",)
+
+    @admin.display(description=_("Why"))
+    def why(self, hold: InstallationHold) -> str:
+        return str(held_installation(hold.reason))
+
+
+@admin.register(GalleryCheck)
+class GalleryCheckAdmin(ReadOnlyAdmin):
+    list_display = ("account", "published_after", "created_at", "next_try_at", "done_at")
+    list_filter = (("done_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("account",)
+    search_fields = ("=id", "account__username")
+    ordering = ("-created_at",)
+    actions = ("check_again", "lift")
+
+    @admin.action(description=_("Read these galleries now"), permissions=["change"])
+    def check_again(self, request: HttpRequest, checks: GalleryCheckQuerySet) -> None:
+        self._say(request, restoring.check_again(checks))
+
+    @admin.action(description=_("Let these accounts go on unchecked: works may go out twice"), permissions=["change"])
+    def lift(self, request: HttpRequest, checks: GalleryCheckQuerySet) -> None:
+        self._say(request, restoring.lift_checks(checks, user=cast(User, request.user)))
+
+    def _say(self, request: HttpRequest, count: int) -> None:
+        text = ngettext("Done: %(count)s account.", "Done: %(count)s accounts.", count) % {"count": count}
+        self.message_user(request, text, messages.SUCCESS)
