@@ -53,3 +53,24 @@ class Agenda:
         random.shuffle(self._batch)
         if not self._batch:
             self._pause_until = time.monotonic() + PAUSE_SECONDS
+
+
+def work_off(agenda: Agenda, first: UUID, *, do: Callable[[UUID], bool], go_on: Callable[[], bool]) -> UUID | None:
+    """Do ``first``, then what is on the agenda, for as long as ``go_on`` says; returns whose turn it would be then.
+
+    ``do`` says whether there was something to be done: then the same account may have more of it.
+    """
+    account_id: UUID | None = first
+    while account_id is not None:
+        following = None
+        try:
+            found = do(account_id)
+            following = agenda.next()
+        finally:
+            agenda.done(account_id)
+        account_id = following or (account_id if found else None)
+        if not go_on():
+            break
+    if account_id is not None:
+        agenda.done(account_id)
+    return account_id

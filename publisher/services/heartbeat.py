@@ -23,6 +23,7 @@ from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import WorkerUnknown
 from publisher.models import Worker
+from publisher.services.slots import share_out
 
 logger = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ def this_worker() -> UUID:
 
 
 def register_worker(*, slots: int, worker_id: UUID | None = None) -> UUID:
-    """Make this process's row, alive for one lease from now."""
+    """Make this process's row, alive for one lease from now, and share its ``slots`` out."""
     global _this_worker  # noqa: PLW0603 - one process, one worker
     worker = Worker.objects.create(
         pk=worker_id or new_id(),
@@ -51,6 +52,7 @@ def register_worker(*, slots: int, worker_id: UUID | None = None) -> UUID:
         alive_until=clock.DatabaseNow() + _lease(),
     )
     _this_worker = worker.pk
+    share_out(slots)
     return worker.pk
 
 

@@ -19,7 +19,7 @@ from isekai import clock, faults, queue
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication
 from publisher.services import draining, settling, steps
-from publisher.services.agenda import Agenda
+from publisher.services.agenda import Agenda, work_off
 from publisher.services.claiming import Claim, claim_next, end, finish, held, leave_be, let_go, put_back
 from publisher.services.dispatching import due_accounts
 from publisher.services.failing import scaled
@@ -46,24 +46,17 @@ def publish_next(account_id: UUID, *, keep_going: bool = False) -> None:
     ``keep_going``: then whatever else is due, for some seconds, since a slot that has become free must not wait for the
     next tick. What is due after that is woken.
     """
-    if not keep_going:
-        if _bring_out_next(account_id):
-            queue.send("publisher.publish_next", account_id)
-        return
-    give_up_at = time.monotonic() + scaled(GO_ON_SECONDS)
-    following = _next_after(account_id, brought_out=_bring_out_next(account_id))
-    while following is not None and time.monotonic() < give_up_at and not draining.stopping():
-        following = _next_after(following, brought_out=_bring_out_next(following))
+    if keep_going:
+        give_up_at = time.monotonic() + scaled(GO_ON_SECONDS)
+        following = work_off(agenda(), account_id, do=_bring_out_next, go_on=lambda: _may_go_on(give_up_at))
+    else:
+        following = account_id if _bring_out_next(account_id) else None
     if following is not None:
-        agenda().done(following)
         queue.send("publisher.publish_next", following)
 
 
-def _next_after(account_id: UUID, *, brought_out: bool) -> UUID | None:
-    """The account that is to go next: the longest due, otherwise the same again if it had something."""
-    following = agenda().next()
-    agenda().done(account_id)
-    return following if following is not None or not brought_out else account_id
+def _may_go_on(give_up_at: float) -> bool:
+    return time.monotonic() < give_up_at and not draining.stopping()
 
 
 @cache

@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from uuid import UUID
 
 from django.conf import settings
@@ -184,7 +183,16 @@ def _send(wakes: list[tuple[str, UUID]]) -> None:
         queue.send(task, account_id)
 
 
-@cache
+_slots: Slots | None = None
+
+
+def share_out(total: int) -> Slots:
+    """Give this process so many slots; before that it has those of the settings."""
+    global _slots  # noqa: PLW0603 - one process, one set of slots
+    _slots = Slots(total)
+    return _slots
+
+
 def slots() -> Slots:
     """Those of this process."""
-    return Slots(settings.PUBLISHER_CONCURRENCY)
+    return _slots if _slots is not None else share_out(settings.PUBLISHER_CONCURRENCY)

@@ -28,7 +28,7 @@ from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem, Worker
 from publisher.models.publications import PublicationQuerySet
 from publisher.services import draining, failing
-from publisher.services.agenda import Agenda
+from publisher.services.agenda import Agenda, work_off
 from publisher.services.backoff import retry_delay
 from publisher.services.claiming import CLAIM_AHEAD, StageClaim
 from publisher.services.heartbeat import free_slots, this_worker
@@ -122,19 +122,17 @@ def stage_next(account_id: UUID, *, keep_going: bool = False) -> None:
 
     ``keep_going``: then what others need, for some seconds.
     """
-    following = _next_after(account_id, staged=_stage_next(account_id))
-    give_up_at = time.monotonic() + failing.scaled(GO_ON_SECONDS)
-    while keep_going and following is not None and time.monotonic() < give_up_at and not draining.stopping():
-        following = _next_after(following, staged=_stage_next(following))
+    if keep_going:
+        give_up_at = time.monotonic() + failing.scaled(GO_ON_SECONDS)
+        following = work_off(agenda(), account_id, do=_stage_next, go_on=lambda: _may_go_on(give_up_at))
+    else:
+        following = account_id if _stage_next(account_id) else None
     if following is not None:
-        agenda().done(following)
         queue.send(STAGE_NEXT, following)
 
 
-def _next_after(account_id: UUID, *, staged: bool) -> UUID | None:
-    following = agenda().next()
-    agenda().done(account_id)
-    return following if following is not None or not staged else account_id
+def _may_go_on(give_up_at: float) -> bool:
+    return time.monotonic() < give_up_at and not draining.stopping()
 
 
 @cache

@@ -14,7 +14,7 @@ from isekai.ids import new_id
 from publisher.models import Publication, StashItem
 from publisher.services import draining, publishing
 from publisher.services import slots as slots_module
-from publisher.services.agenda import Agenda
+from publisher.services.agenda import Agenda, work_off
 from publisher.services.sending import submission_of
 from publisher.services.slots import Slots
 from tests.fakes import FakeDeviantArt
@@ -285,6 +285,15 @@ def test_an_agenda_of_which_nothing_can_be_taken_up_is_not_read_again_at_once():
     assert first is not None
     agenda.done(first)
     assert (agenda.next(), agenda.next(), len(reads)) == (None, None, 1)
+
+
+def test_an_account_is_handed_out_again_after_its_turn_broke_off():
+    account_id, other = new_id(), new_id()
+    agenda = Agenda(lambda: [account_id])
+    with pytest.raises(ZeroDivisionError):
+        work_off(agenda, other, do=lambda each: each == other or 1 / 0 > 1, go_on=lambda: True)
+    agenda.found()
+    assert agenda.next() == account_id
 
 
 # --- statements ------------------------------------------------------------------------------------------------------
