@@ -3,13 +3,14 @@
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
 
 from deviations.models import Deviation, FileVariant
-from publisher.models import Attempt, Publication, Worker
+from isekai import clock
+from publisher.models import Attempt, Publication, StashItem, Worker
 from tests.connecting import connected_account
 from tests.processes import Processes, wait_until
 from tests.publisher.works import make_works
@@ -21,9 +22,13 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 KILLED_AT = [
     "before_claim",
     "after_claim",
+    "before_submit_intent",
     "submit_intended",
+    "before_submit_sent",
+    "file_read",
     "submit_answered",
     "item_committed",
+    "before_publish_intent",
     "publish_intended",
     "before_publish_sent",
     "publish_answered",
@@ -122,9 +127,57 @@ def test_a_work_leaves_at_its_second_and_never_early(system: Processes, sandbox:
     make_works(account, 1, title="On time", seed=1, ahead=timedelta(seconds=3))
     wait_until(all_published, seconds=30, what=lambda: statuses() + system.log())
     work = Deviation.objects.get()
-    attempt = Attempt.objects.get(step="publish")
+    (live,) = sandbox.ledger()["deviations"]
     assert work.publish_at is not None
-    assert attempt.started_at >= work.publish_at
+    assert datetime.fromisoformat(live["published_at"]) >= work.publish_at
+
+
+# Where a publisher is killed while it uploads ahead of time.
+KILLED_AHEAD_AT = ["stage_claimed", "stage_submitted", "stage_ended"]
+
+
+def test_works_that_are_uploaded_ahead_survive_a_publisher_that_is_killed_there(
+    system: Processes, sandbox: SandboxProcess
+):
+    for number in range(4):
+        account = connected_account(sandbox, f"artist-{number}")
+        make_works(account, 1, title=f"Coming {number}", seed=number, ahead=timedelta(seconds=150))
+    system.start("beat", PUBLISHER_STAGE_AHEAD="18000")
+    for point in KILLED_AHEAD_AT:
+        system.order_fault(point)
+        (publisher,) = system.start("publisher", PUBLISHER_STAGE_AHEAD="18000")
+        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
+        assert (publisher.returncode, system.happened(point)) == (-signal.SIGKILL, True), system.log()
+    system.start("publisher", PUBLISHER_STAGE_AHEAD="18000")
+    wait_until(lambda: StashItem.objects.filter(state="in_hand").count() == 4, seconds=60, what=system.log)
+    assert sandbox.ledger()["deviations"] == []
+    now = clock.now()
+    Deviation.objects.update(scheduled_at=now, publish_at=now)
+    wait_until(all_published, seconds=60, what=lambda: statuses() + system.log())
+    assert_each_went_out_once_with_its_own_url(sandbox, 4)
+
+
+def test_a_work_that_kills_its_process_again_and_again_is_set_aside_and_the_others_go_out(
+    system: Processes, sandbox: SandboxProcess
+):
+    ash, birch = connected_account(sandbox, "ash"), connected_account(sandbox, "birch")
+    (poison,) = make_works(ash, 1, title="Poison", seed=1)
+    for _ in range(3):
+        system.order_fault("submit_intended")
+        (publisher,) = system.start("publisher")
+        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
+        assert system.happened("submit_intended"), system.log()
+    make_works(ash, 1, title="Next", seed=2)
+    make_works(birch, 1, title="Other", seed=3)
+    system.start("publisher", "beat")
+    wait_until(
+        lambda: Deviation.objects.filter(status="published").count() == 2,
+        seconds=60,
+        what=lambda: statuses() + system.log(),
+    )
+    work = Deviation.objects.get(pk=poison)
+    assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "crashed")
+    assert work.publications.get().crashes == 3
 
 
 def test_a_publisher_that_is_asked_to_end_lets_its_row_run_out_at_once(system: Processes, sandbox: SandboxProcess):
