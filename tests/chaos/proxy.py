@@ -44,6 +44,11 @@ class StorageProxy:
         self._loop.run_until_complete(asyncio.start_server(self._serve, HOST, self._port, limit=HEAD_BYTES))
         self._ready.set()
         self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(task)
+        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -77,7 +82,8 @@ class StorageProxy:
     async def _pass_on(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(*self._upstream)
         # One request for each connection, so that each is judged by itself.
-        back.write(head[:-2] + b"Connection: close\r\n\r\n")
+        lines = [line for line in head[:-4].split(b"\r\n") if not line.lower().startswith(b"connection:")]
+        back.write(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
         asking = asyncio.create_task(_pump(reader, back))
         try:
             await _pump(there, writer)
