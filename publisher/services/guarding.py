@@ -14,6 +14,8 @@ from publisher.services.restoring import compare_with_mark
 logger = structlog.get_logger(__name__)
 
 REPEAT_SECONDS = 2.0
+# So long nothing is claimed from a server that has begun anew, before the time scale.
+WATCH_SECONDS = 1.0
 FLUSH_SECONDS = 5.0
 
 
@@ -46,17 +48,21 @@ def may_claim() -> bool:
 
 
 def watch() -> None:
-    """One look. Raises DatabaseError, and MarkUnknown; what was compared before stays as it was then."""
+    """One look at the database. Raises DatabaseError, and MarkUnknown; nothing is claimed before one succeeds."""
     if marks.has_changed():
+        logger.warning("database_has_changed")
         compare_with_mark()
-    clocks.measure_host()
 
 
 def _watch_for_ever() -> None:
+    measured = time.monotonic()
     while True:
-        time.sleep(settings.PUBLISHER_HEARTBEAT_SECONDS)
+        time.sleep(WATCH_SECONDS * settings.ISEKAI_TIME_SCALE)
         try:
             watch()
+            if time.monotonic() - measured > settings.PUBLISHER_HEARTBEAT_SECONDS:
+                measured = time.monotonic()
+                clocks.measure_host()
         except (DatabaseError, MarkUnknown) as error:
             logger.warning("guard_could_not_look", error=type(error).__name__)
             connection.close()

@@ -238,11 +238,14 @@ def known_mark() -> Mark:
 
 # --- what is asked of the database -----------------------------------------------------------------------------------
 class Server(models.Func):
-    """Which database answers: another cluster, another history of the same, or tables made anew differ in it."""
+    """Which database answers: another server, one that began anew, another history, or tables made anew differ in it.
+
+    Cheap, since each claim asks for it: the identifier of the cluster would be read from a file each time.
+    """
 
     # The timeline is that of this moment: `pg_control_checkpoint` names a new one only after its first checkpoint.
     template = (
-        "(SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),"
+        "(SELECT concat_ws('/', extract(epoch FROM pg_postmaster_start_time()),"
         " left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),"
         " (SELECT oid FROM pg_database WHERE datname = current_database()),"
         " pg_relation_filenode('publisher_attempt')))"
@@ -281,11 +284,10 @@ def mark_params() -> list[str | int | bool | None]:
 
 
 def has_changed() -> bool:
-    """Whether another database answers than the one that was compared, or it lacks what this process knows of."""
-    known = _keeper
-    if known is None or known.server is None:
-        return False
-    return current_server() != known.server or database_is_behind(known.mark)
+    """Whether another database answers than the one that was compared, or it lacks this process's latest publish."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT NOT ({MARK_SQL})", mark_params())
+        return bool(cursor.fetchone()[0])
 
 
 def database_is_behind(mark: Mark | None = None) -> bool:
