@@ -308,17 +308,21 @@ def _give_back(file: DeviationFile) -> None:
 
 
 def _remake_publish_variants(row: Deviation) -> None:
-    """Have the copies for DeviantArt made anew; the old ones, which the artist no longer wants, go at once."""
-    old = FileVariant.objects.filter(file__deviation=row, kind=FileVariant.Kind.PUBLISH)
+    """Have the copies for DeviantArt made anew; the old ones, which the artist no longer wants, go at once.
+
+    The copy of what is live stays: it is what DeviantArt has, and what it is recognised by.
+    """
+    files = row.files.exclude(publications__state="published")
+    old = FileVariant.objects.filter(file__in=files, kind=FileVariant.Kind.PUBLISH)
     _delete_copies_after_commit(row.workspace_id, old)
     old.delete()
-    row.files.update(
+    files.update(
         media_state=DeviationFile.MediaState.PENDING,
         media_reason_code="",
         media_attempts=0,
         media_started_at=None,  # whoever is at it works for the old wish
     )
-    for file in row.files.all():
+    for file in files.all():
         queue.send("media.make_variants", file.pk)
 
 

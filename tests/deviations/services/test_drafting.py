@@ -19,7 +19,7 @@ from deviations.errors import (
     UploadNotUsable,
     VersionConflict,
 )
-from deviations.models import Deviation, DeviationFile, Upload
+from deviations.models import Deviation, DeviationFile, FileVariant, Upload
 from deviations.services.drafting import add_files, create_draft, edit_deviation, move_files, remove_file
 from deviations.services.scheduling import publish_now
 from isekai import clock
@@ -361,3 +361,18 @@ def test_what_is_live_freezes_files_mode_and_account_but_not_the_words(
     ):
         assert_refused(PartlyLive, call)
     assert edit_deviation(work, user=None, title="Other words").title == "Other words"
+
+
+def test_the_copy_of_what_is_live_stays_when_the_others_are_made_anew(
+    account: DeviantArtAccount, make_work: MakeWork
+) -> None:
+    work = make_work(account, files=2, upload_mode="multiple")
+    live, rest = work.files.all()
+    for file in (live, rest):
+        PublishVariantFactory(file=file)
+    DeviationFile.objects.update(media_state="ready")
+    Publication.objects.create(deviation=work, file=live, account=account, state="published", published_at=clock.now())
+    edit_deviation(work, user=None, keep_metadata=True)
+    assert list(FileVariant.objects.filter(kind="publish").values_list("file_id", flat=True)) == [live.pk]
+    states = DeviationFile.objects.values_list("pk", "media_state")
+    assert dict(states) == {live.pk: "ready", rest.pk: "pending"}
