@@ -265,6 +265,20 @@ def _close_with(attempt: Attempt, outcome: Attempt.Outcome, error: DeviantArtErr
     )
 
 
+# What is learnt by the end of a call; the rest of its row may have been written by others meanwhile.
+LEARNT = [
+    "ended_at",
+    "outcome",
+    "category",
+    "http_status",
+    "error_code",
+    "answer",
+    "remote_date",
+    "remote_ids",
+    "stash_item",
+]
+
+
 def _close(
     attempt: Attempt,
     outcome: Attempt.Outcome,
@@ -286,7 +300,7 @@ def _close(
     attempt.remote_date = remote_date
     attempt.remote_ids = remote_ids
     attempt.stash_item = stash_item or attempt.stash_item
-    attempt.save()
+    attempt.save(update_fields=LEARNT)
     transaction.on_commit(lambda: _count(attempt, outcome, category))
 
 
