@@ -98,23 +98,19 @@ def stageable() -> DeviationQuerySet:
 def _files_to_stage() -> DeviationFileQuerySet:
     """The files of a work of which something is to be done ahead, for use in `stageable`."""
     copy = FileVariant.objects.filter(file=OuterRef("pk"), kind=FileVariant.Kind.PUBLISH)
-    fresh = StashItem.objects.filter(
-        publication=OuterRef("pk"),
-        state=StashItem.State.IN_HAND,
-        account=OuterRef("deviation__account"),
-        # ``stage_after`` is also when somebody last looked whether it still fits.
-        created_at__gte=Case(
-            When(
-                Q(publication__stage_after__gte=F("publication__deviation__updated_at")),
-                then=F("created_at"),
-            ),
-            default=F("publication__deviation__updated_at"),
-        ),
+    # Each of these by itself, so that the database looks up what belongs to the file rather than read everything.
+    over = Publication.objects.filter(file=OuterRef("pk"), deviation=OuterRef(OuterRef("pk"))).filter(
+        Q(state=Publication.State.PUBLISHED) | Q(stage_after__gt=clock.DatabaseNow())
     )
-    settled = Publication.objects.filter(file=OuterRef("pk"), deviation=OuterRef("deviation")).filter(
-        Q(state=Publication.State.PUBLISHED) | Q(stage_after__gt=clock.DatabaseNow()) | Q(Exists(fresh))
+    # ``stage_after`` is also when somebody last looked whether the item still fits.
+    looked_at = Greatest(F("created_at"), F("publication__stage_after"))
+    fresh = (
+        StashItem.objects.filter(publication__file=OuterRef("pk"), publication__deviation=OuterRef(OuterRef("pk")))
+        .filter(state=StashItem.State.IN_HAND, account=OuterRef(OuterRef("account")))
+        .annotate(looked_at=looked_at)
+        .filter(looked_at__gte=OuterRef(OuterRef("updated_at")))
     )
-    return DeviationFile.objects.filter(Exists(copy), ~Exists(settled), deviation=OuterRef("pk"))
+    return DeviationFile.objects.filter(Exists(copy), ~Exists(over), ~Exists(fresh), deviation=OuterRef("pk"))
 
 
 def stage_next(account_id: UUID, *, keep_going: bool = False) -> None:
