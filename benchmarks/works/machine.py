@@ -133,25 +133,27 @@ class Publishers:
         command = processes.publisher(concurrency).command
         command = tuple(f"{part}-{self._number}" if part.endswith("@%h") else part for part in command)
         port = free_port()
+        process = self._run(command, PUBLISHER_CONCURRENCY=str(concurrency), HEALTH_CHECK_PORT=str(port), **environment)
+        if ready:
+            wait_for(lambda: self._is_ready(process, port), seconds=60, what=f"a ready publisher\n{self.log()}")
+        return process
+
+    def start_beat(self) -> None:
+        self._number += 1
+        self._run(processes.beat().command)
+
+    def _run(self, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
         log = (self._folder / f"{self._number}.log").open("wb")
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DEVIANTART_BASE_URL": self._server.base_url,
-                "PUBLISHER_CONCURRENCY": str(concurrency),
-                "HEALTH_CHECK_PORT": str(port),
-                **environment,
-            },
+            env={**os.environ, "DEVIANTART_BASE_URL": self._server.base_url, **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - as above
         )
         self.running.append(process)
-        if ready:
-            wait_for(lambda: self._is_ready(process, port), seconds=60, what=f"a ready publisher\n{self.log()}")
         return process
 
     def log(self) -> str:

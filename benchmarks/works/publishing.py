@@ -1,7 +1,7 @@
 """The parts of ``./dev bench publishing``: real publishers against a server that costs nothing (see `server`).
 
 DeviantArt takes 300 ms for an upload and 200 ms for a publish here, and has no limits unless a part says so; each work
-has an account of its own unless a part says otherwise. Nothing but publishers runs: no web, no beat.
+has an account of its own unless a part says otherwise. Nothing but publishers runs, and beat where it matters.
 """
 
 import contextlib
@@ -113,6 +113,7 @@ def bare_pools(
 ) -> Iterator[Callable[[float], None]]:
     """Pools that are ready for these works; what is yielded starts them at a moment (epoch) and waits for the end."""
     running = []
+    first_item = time.time_ns() // 1000
     for number in range(pools):
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.works.baseline", str(concurrency)],
@@ -129,7 +130,7 @@ def bare_pools(
                 "account_id": str(work.account_id),
                 "workspace_id": str(work.workspace_id),
                 "token": f"access-{work.account_id.hex}" if work.account_id else "",
-                "item_id": 1_000_000_000 + position if staged else None,
+                "item_id": first_item + position if staged else None,
             }
             for position, work in enumerate(works)
             if position % pools == number
@@ -444,6 +445,8 @@ def recovery_elsewhere(stage: Stage) -> None:
             cursor.execute("SELECT id, process_id FROM publisher_worker")
             workers = {worker: names[pid] for worker, pid in cursor.fetchall() if pid in names}
         processes.start(8)
+        # The process that is stopped may be the one that dispatches and rescues, and it keeps its lock.
+        processes.start_beat()
         make_due(works)
         wait_for(lambda: published(stage.server) >= 60, seconds=60, what="the first works")
         doomed[0].kill()

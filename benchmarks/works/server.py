@@ -47,7 +47,8 @@ class State:
     calls: list[tuple[str, str, int, float, int]] = field(default_factory=list)
     """Kind, account, item (0 for none), when its first byte arrived, and the status that it is answered with."""
     published: set[int] = field(default_factory=set)
-    last_item: int = 0
+    # Never the same as those of a server before, whose works are in the tables still.
+    last_item: int = field(default_factory=lambda: time.time_ns() // 1000)
 
     def answer(self, kind: str, account: str, body: bytes, arrived_at: float) -> tuple[int, dict[str, Any], float]:
         """The status, the body, and the seconds to wait before it is sent."""
