@@ -6,7 +6,8 @@ import pytest
 from django.db import connection, connections
 
 from accounts.models import AuditEvent, DeviantArtAccount
-from accounts.services.tokens import Token
+from accounts.services.clients import client_for
+from accounts.services.tokens import Token, usable_token
 from deviantart.errors import AnswerLost
 from deviantart.types import Deviation as Shown
 from deviations.errors import (
@@ -24,9 +25,13 @@ from publisher.models import Publication, StashItem
 from publisher.services import confirming, publishing, settling
 from publisher.services.confirming import confirm_live
 from publisher.services.turns import NotYet
+from tests import pictures
+from tests.connecting import connected_account
 from tests.factories import DeviantArtAccountFactory, UserFactory
 from tests.fakes import FakeDeviantArt
-from tests.publisher.undecided import ask, late, live_part, partly_live, unconfirmed
+from tests.publisher.undecided import ask, doubtful_part, late, live_part, partly_live, unconfirmed
+from tests.publisher.works import make_works
+from tests.sandbox_process import SandboxProcess
 
 MakeDue = Callable[..., Deviation]
 pytestmark = pytest.mark.usefixtures("worker", "sent")
@@ -318,3 +323,35 @@ def test_what_was_decided_while_the_gallery_was_read_stays_as_it_was_decided(
     with pytest.raises(InvalidTransition):
         confirm_live(work, user=None, url=address(work), by_hand=True)
     assert not Publication.objects.filter(deviation=work).exists()
+
+
+# --- over the wire ---------------------------------------------------------------------------------------------------
+@pytest.mark.processes
+def test_a_real_server_is_read_back_by_the_address_that_it_gives_out(transactional_db: None, settings: Any):
+    with SandboxProcess(app_name="Isekai", seed=5) as sandbox:
+        settings.DEVIANTART_BASE_URL = sandbox.base_url
+        settings.DEVIANTART_CLIENT_ID, settings.DEVIANTART_CLIENT_SECRET = sandbox.client_id, sandbox.client_secret
+        account = connected_account(sandbox, "nightjar")
+        (work_id,) = make_works(account, 1, title="Red Kite, Low Sun", seed=5)
+        work = Deviation.objects.get(pk=work_id)
+        doubtful_part(work, work.files.get())
+        ask(work, "unconfirmed")
+        client = client_for(account, usable_token(account.pk))
+        body = pictures.png(5)
+        item = client.submit(
+            [body],
+            filename="work.png",
+            content_type="image/png",
+            size=len(body),
+            title=work.title,
+            is_ai_generated=False,
+            noai=False,
+        )
+        receipt = client.publish(item.item_id, is_mature=False)
+        assert receipt.url is not None
+        with pytest.raises(ConfirmationNeeded, match="could not see it there"):
+            confirm_live(work, user=None, url=receipt.url.replace(receipt.url.rpartition("-")[2], "1"))
+        confirm_live(work, user=None, url=receipt.url)
+    publication = Publication.objects.get(deviation=work)
+    assert (publication.remote_deviation_id, publication.url) == (receipt.deviation_id, receipt.url)
+    assert Deviation.objects.get(pk=work_id).status == Deviation.Status.PUBLISHED

@@ -24,7 +24,7 @@ from deviations.services.trashing import trash_deviation
 from deviations.services.undoing import undo_change
 from isekai import clock
 from publisher.models import Attempt, Publication, StashItem
-from publisher.services import deciding, publishing
+from publisher.services import deciding, evidence, publishing
 from publisher.services.claiming import claim_next
 from publisher.services.deciding import Way
 from tests.factories import DeviationFactory, UserFactory
@@ -180,6 +180,18 @@ def test_an_answer_that_comes_after_all_still_says_that_it_is_live(deviantart: F
     Publication.objects.filter(deviation=work).update(state="published", published_at=clock.now())
     publish(work)
     assert (work.status, deviantart.calls) == ("published", [])
+
+
+def test_how_a_call_ended_is_written_down_without_taking_back_what_was_said(make_due: MakeDue):
+    work = make_due()
+    doubtful_part(work, work.files.get(), ended_at=None, outcome=None)
+    ask(work, "unconfirmed")
+    of_a_worker_that_was_cut_off = Attempt.objects.get(publication__deviation=work)
+    deciding.decide(work, Way.DRAFT, user=None, not_live=True)
+    evidence.close_failed(of_a_worker_that_was_cut_off, AnswerLost())
+    attempt = Attempt.objects.get(publication__deviation=work)
+    assert (attempt.outcome, attempt.settled_at is not None) == ("unknown", True)
+    assert not Publication.objects.unconfirmed().filter(deviation=work).exists()
 
 
 # --- a part of it ----------------------------------------------------------------------------------------------------
