@@ -11,6 +11,7 @@ def send_due_notifications() -> None:
 @shared_task(name="maintenance.forget_expired", ignore_result=True)
 def forget_expired() -> None:
     cleaning.forget_expired()
+    cleaning.forget_refresh_leases()
 
 
 @shared_task(name="maintenance.maintain_tokens", ignore_result=True)
