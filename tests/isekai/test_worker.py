@@ -17,6 +17,7 @@ from isekai import clock, worker
 from isekai.devstack import processes
 from tests.isekai.conftest import OwnRedis, StartWorker, Wait
 from tests.isekai.pooler import TransactionPooler
+from tests.isekai.waiting import app
 from tests.processes import free_port, wait_until
 
 pytestmark = pytest.mark.processes
@@ -119,6 +120,39 @@ def test_a_worker_that_lost_redis_says_so_and_recovers(own_redis: OwnRedis, star
     wait = Wait(own_redis, "maintenance")
     wait.until_running()
     wait.go()
+
+
+def test_a_deaf_publisher_ends_with_a_code_of_its_own_and_hears_again_when_started_anew(
+    own_redis: OwnRedis, start_worker: StartWorker
+) -> None:
+    running = start_worker(processes.publisher(2), own_redis.url)
+    running.wait_for("/ready", 200)
+    wait_until(lambda: "publisher.canary" in running.log(), seconds=60, what=running.log)
+    wait_until(lambda: running.get("/ready").json()["canary"]["ageSeconds"] < 5, what=running.log)
+    with app.connection_for_write(own_redis.url) as broker:
+        app.send_task("tests.go_deaf", queue="publisher", connection=broker)
+    assert running.exit_code() == 75, running.log()
+    assert "worker_deaf" in running.log()
+
+    anew = start_worker(processes.publisher(2), own_redis.url)
+    anew.wait_for("/ready", 200)
+    wait = Wait(own_redis, "publisher")
+    wait.until_running()
+    assert "isekai_canary_age_seconds" in anew.get("/metrics").text
+    wait.go()
+
+
+def test_a_publisher_all_of_whose_slots_are_taken_is_not_deaf(own_redis: OwnRedis, start_worker: StartWorker) -> None:
+    running = start_worker(processes.publisher(1), own_redis.url)
+    running.wait_for("/ready", 200)
+    wait = Wait(own_redis, "publisher")
+    wait.until_running()
+    # Longer than a deaf worker would have taken to notice, in which it cannot have heard anything.
+    wait_until(lambda: running.get("/ready").json()["canary"]["ageSeconds"] > 12, seconds=60, what=running.log)
+    assert running.process.poll() is None
+    assert "worker_deaf" not in running.log()
+    wait.go()
+    wait_until(lambda: running.get("/ready").json()["canary"]["ageSeconds"] < 5, seconds=30, what=running.log)
 
 
 def test_a_worker_without_its_database_is_not_ready(own_redis: OwnRedis, start_worker: StartWorker) -> None:

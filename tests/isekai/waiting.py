@@ -1,8 +1,10 @@
 """The Celery app of the project with one more task, which runs for as long as a test wants it to."""
 
 import os
+from typing import Any
 
 import structlog
+from celery.signals import worker_ready
 from django.conf import settings
 from prometheus_client import Counter
 from redis import Redis
@@ -14,6 +16,21 @@ __all__ = ["app"]
 logger = structlog.get_logger(__name__)
 
 STARTED = Counter("tests_waits_started", "Waits that a worker has begun")
+
+
+_consumers: list[Any] = []
+
+
+@worker_ready.connect
+def _remember(sender: Any, **_about: Any) -> None:
+    _consumers.append(sender)
+
+
+@app.task(name="tests.go_deaf", ignore_result=True)
+def go_deaf() -> None:
+    """The connection stays, and nothing is read from it any more."""
+    (consumer,) = _consumers
+    consumer.call_soon(consumer.task_consumer.cancel)
 
 
 @app.task(name="tests.wait", ignore_result=True)

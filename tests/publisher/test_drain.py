@@ -205,7 +205,7 @@ def test_an_upload_that_does_not_fit_is_broken_off_and_the_next_process_publishe
     (publisher,) = system.start("publisher", DEVIANTART_SUBMIT_DEADLINE_SECONDS="500")
     wait_until(lambda: in_a_call("submit"), seconds=60, what=system.log)
     publisher.terminate()
-    assert publisher.wait(settings.PUBLISHER_DRAIN_SECONDS + 15) == 0, system.log()
+    assert publisher.wait(settings.PUBLISHER_DRAIN_SECONDS + 60) == 0, system.log()
     work, attempt = Deviation.objects.get(), Attempt.objects.get()
     assert (work.status, work.lease_id, work.reason_code) == ("scheduled", None, "service_stopped")
     assert (attempt.outcome, attempt.remote_ids["why"]) == ("unknown", "service_stopped")
@@ -224,7 +224,7 @@ def test_a_publish_call_in_flight_is_waited_for_and_nothing_new_is_taken_up(
     (publisher,) = system.start("publisher")
     wait_until(lambda: in_a_call("publish"), seconds=60, what=system.log)
     publisher.terminate()
-    assert publisher.wait(30) == 0, system.log()
+    assert publisher.wait(90) == 0, system.log()
     assert Deviation.objects.get(status="published").pk == Publication.objects.get().deviation_id
     assert Deviation.objects.filter(status="scheduled", lease_id=None).count() == 2
     assert Attempt.objects.get(step="publish").outcome == "done"
@@ -242,7 +242,7 @@ def test_a_second_signal_ends_it_at_once_and_its_work_is_rescued(system: Process
     publisher.terminate()
     wait_until(lambda: "draining_begun" in system.log(), what=system.log)
     publisher.terminate()
-    assert publisher.wait(30) == 128 + signal.SIGTERM
+    assert publisher.wait(90) == 128 + signal.SIGTERM
     assert Deviation.objects.claimed().exists()
     system.start("publisher")
     wait_until(all_published, seconds=60, what=system.log)

@@ -384,7 +384,7 @@ def test_a_process_that_slept_longer_than_its_lease_ends_and_its_work_goes_out_o
     system.start("publisher")
     wait_until(lambda: published() == 1, seconds=60, what=system.log)
     os.kill(sleepy.pid, signal.SIGCONT)
-    assert sleepy.wait(30) == -signal.SIGKILL, system.log()
+    assert sleepy.wait(90) == -signal.SIGKILL, system.log()
     assert len(sandbox.ledger()["deviations"]) == 1
     assert len(sandbox.ledger()["items"]) == 1, "what it had not sent before it slept is not sent any more"
 
