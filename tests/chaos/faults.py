@@ -19,7 +19,7 @@ from tests.chaos.system import System
 
 JUMPS = (7200.0, -1800.0, 5.0)
 # A fault that finds nobody to strike waits so long for somebody.
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 20.0
 PUBLISH = "/stash/publish"
 SUBMIT = "/stash/submit"
 

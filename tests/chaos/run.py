@@ -217,7 +217,7 @@ class Run:
     def _wait_for_web(self, system: "System") -> None:
         import requests
 
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             system.supervise()
             with suppress(requests.RequestException):

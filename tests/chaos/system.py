@@ -148,6 +148,7 @@ class System:
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock_file.with_name(f"clock-{name}")),
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "PYTHONPATH": str(Path(__file__).resolve().parent / "clocked"),
             }
         return {**environment, **environment_of(self.mutant)}
 
