@@ -26,12 +26,6 @@ class TooLateToSend(PublisherError):
     code = "too_late_to_send"
 
 
-class StoredFileChanged(PublisherError):
-    """What storage holds is not what the artist uploaded."""
-
-    code = "stored_file_changed"
-
-
 class TooMuchToRead(PublisherError):
     """The gallery has too many works that are newer than what is looked for."""
 

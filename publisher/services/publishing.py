@@ -25,7 +25,7 @@ from publisher.services.dispatching import due_accounts
 from publisher.services.failing import scaled
 from publisher.services.heartbeat import this_worker
 from publisher.services.job import Job
-from publisher.services.slots import CRASHES_BEFORE_ALONE, Place, slots
+from publisher.services.slots import CRASHES_BEFORE_ALONE, LOOK_UP, PLACE, UPLOAD, Place, slots
 from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
 
@@ -76,7 +76,7 @@ def _bring_out_next(account_id: UUID) -> bool:
         return False
     with slots().place() as place:
         if place is None:
-            slots().turn_away(account_id)
+            slots().turn_away(account_id, PLACE)
             return False
         claim = _claim(account_id, place)
         if claim is None:
@@ -94,8 +94,9 @@ def _claim(account_id: UUID, place: Place) -> Claim | None:
     claim = claim_next(account_id, this_worker(), may_upload=may_upload, may_look=may_look)
     if claim is None:
         place.let_upload_go()
-        if not (may_upload and may_look):
-            slots().turn_away(account_id)
+        lacking = [share for share, may in ((UPLOAD, may_upload), (LOOK_UP, may_look)) if not may]
+        if lacking:
+            slots().turn_away(account_id, *lacking)
         return None
     faults.reach("after_claim")
     return claim
@@ -163,7 +164,7 @@ def _bring_out_part(job: Job, part: Publication) -> bool:
         return settling.settle(job, part)
     if not job.place.take_look_up():
         leave_be(job.claim)
-        job.place.turn_away(job.account.pk)
+        job.place.turn_away(job.account.pk, LOOK_UP)
         return False
     try:
         return settling.settle(job, part)

@@ -18,6 +18,8 @@ from isekai import queue
 
 PUBLISH_NEXT = "publisher.publish_next"
 STAGE_NEXT = "publisher.stage_next"
+# What there may be too little of.
+PLACE, UPLOAD, LOOK_UP = "place", "upload", "look_up"
 # A process died so often while it was at a step of a work: from then on the work runs alone.
 CRASHES_BEFORE_ALONE = 2
 # How long a work that must run alone lets nothing else start while it waits for the others to end.
@@ -35,10 +37,13 @@ class Slots:
         self.most_look_ups = 1
         self._changed = threading.Condition()
         self._running = 0
-        self._uploads = 0
-        self._look_ups = 0
+        self._taken = {UPLOAD: 0, LOOK_UP: 0}
+        self._most = {UPLOAD: self.most_uploads, LOOK_UP: self.most_look_ups}
         self._alone: Place | None = None
-        self._turned_away: dict[str, OrderedDict[UUID, None]] = {PUBLISH_NEXT: OrderedDict(), STAGE_NEXT: OrderedDict()}
+        # Who waits for what, works whose time has come before those that are uploaded ahead.
+        self._waiting: dict[str, dict[str, OrderedDict[UUID, None]]] = {
+            share: {PUBLISH_NEXT: OrderedDict(), STAGE_NEXT: OrderedDict()} for share in (PLACE, UPLOAD, LOOK_UP)
+        }
 
     @contextmanager
     def place(self) -> "Iterator[Place | None]":
@@ -59,11 +64,11 @@ class Slots:
 
     @property
     def may_upload(self) -> bool:
-        return self._uploads < self.most_uploads
+        return self._is_free(UPLOAD)
 
     @property
     def may_look(self) -> bool:
-        return self._look_ups < self.most_look_ups
+        return self._is_free(LOOK_UP)
 
     @property
     def place_is_free(self) -> bool:
@@ -74,23 +79,25 @@ class Slots:
     def running(self) -> int:
         return self._running
 
-    def turn_away(self, account_id: UUID, task: str = PUBLISH_NEXT) -> None:
-        """Remember that the account has something to be done for which there was no share: it is woken for it."""
+    def turn_away(self, account_id: UUID, *shares: str, task: str = PUBLISH_NEXT) -> None:
+        """Remember that the account waits for one of ``shares``: it is woken as soon as one is free."""
         with self._changed:
-            waiting = self._turned_away[task]
-            if len(waiting) < MOST_TURNED_AWAY:
-                waiting[account_id] = None
-            # If everything was given back in the meantime, nobody else would wake it.
-            wakes = self._to_wake() if self._is_idle() else []
-        _send(wakes)
+            # What was given back in the meantime would wake nobody any more.
+            free = [share for share in shares if self._is_free(share)]
+            for share in [] if free else shares:
+                waiting = self._waiting[share][task]
+                if len(waiting) < MOST_TURNED_AWAY:
+                    waiting[account_id] = None
+        if free:
+            _send([(task, account_id)])
 
-    def _is_idle(self) -> bool:
-        return self._alone is None and self._uploads == 0 and self._look_ups == 0
+    def _is_free(self, share: str) -> bool:
+        return self._alone is None if share == PLACE else self._taken[share] < self._most[share]
 
-    def _to_wake(self, most: int = 1) -> list[tuple[str, UUID]]:
-        """Who is to be woken now, works whose time has come first; called with the lock held."""
+    def _to_wake(self, share: str, most: int = 1) -> list[tuple[str, UUID]]:
+        """Who is to be woken now that ``share`` is free; called with the lock held."""
         wakes: list[tuple[str, UUID]] = []
-        for task, waiting in self._turned_away.items():
+        for task, waiting in self._waiting[share].items():
             while waiting and len(wakes) < most:
                 wakes.append((task, waiting.popitem(last=False)[0]))
         return wakes
@@ -101,24 +108,24 @@ class Slots:
             wakes: list[tuple[str, UUID]] = []
             if self._alone is place:
                 self._alone = None
-                wakes = self._to_wake(self.total)
+                wakes = self._to_wake(PLACE, self.total)
             self._changed.notify_all()
         _send(wakes)
 
-    def give_share_back(self, name: str) -> None:
+    def give_share_back(self, share: str) -> None:
         """See `Place.let_upload_go`."""
         with self._changed:
-            setattr(self, name, getattr(self, name) - 1)
-            wakes = self._to_wake()
+            self._taken[share] -= 1
+            wakes = self._to_wake(share)
         _send(wakes)
 
-    def take_share(self, name: str, most: int) -> bool:
+    def take_share(self, share: str) -> bool:
         """See `Place.take_upload`."""
         with self._changed:
-            taken = getattr(self, name) < most
-            if taken:
-                setattr(self, name, getattr(self, name) + 1)
-        return taken
+            is_free = self._taken[share] < self._most[share]
+            if is_free:
+                self._taken[share] += 1
+        return is_free
 
     def wait_to_be_alone(self, place: "Place", seconds: float) -> bool:
         """See `Place.be_alone`."""
@@ -132,7 +139,7 @@ class Slots:
             if self._running == 1:
                 return True
             self._alone = None
-            wakes = self._to_wake(self.total)
+            wakes = self._to_wake(PLACE, self.total)
         _send(wakes)
         return False
 
@@ -147,28 +154,28 @@ class Place:
 
     def take_upload(self) -> bool:
         """Whether an upload may begin now."""
-        self.has_upload = self.has_upload or self._slots.take_share("_uploads", self._slots.most_uploads)
+        self.has_upload = self.has_upload or self._slots.take_share(UPLOAD)
         return self.has_upload
 
     def let_upload_go(self) -> None:
         """The upload is over, or not needed: somebody else may."""
         if self.has_upload:
             self.has_upload = False
-            self._slots.give_share_back("_uploads")
+            self._slots.give_share_back(UPLOAD)
 
     def take_look_up(self) -> bool:
         """Whether a look-up may begin now."""
-        self.has_look_up = self.has_look_up or self._slots.take_share("_look_ups", self._slots.most_look_ups)
+        self.has_look_up = self.has_look_up or self._slots.take_share(LOOK_UP)
         return self.has_look_up
 
     def let_look_up_go(self) -> None:
         if self.has_look_up:
             self.has_look_up = False
-            self._slots.give_share_back("_look_ups")
+            self._slots.give_share_back(LOOK_UP)
 
-    def turn_away(self, account_id: UUID) -> None:
+    def turn_away(self, account_id: UUID, *shares: str) -> None:
         """As that of the slots."""
-        self._slots.turn_away(account_id)
+        self._slots.turn_away(account_id, *shares)
 
     def be_alone(self) -> bool:
         """Wait until nothing else runs in this process, and let nothing start until this place is left.

@@ -37,7 +37,7 @@ from publisher.services.job import StageJob
 from publisher.services.marks import mark_condition
 from publisher.services.publishing import files_of, publications_of
 from publisher.services.sending import submission_of
-from publisher.services.slots import CRASHES_BEFORE_ALONE, PUBLISH_NEXT, STAGE_NEXT, slots
+from publisher.services.slots import CRASHES_BEFORE_ALONE, PLACE, PUBLISH_NEXT, STAGE_NEXT, UPLOAD, slots
 from publisher.services.steps import NotUploaded, UploadRefused, abandon, copy_for_deviantart, upload
 from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
@@ -143,7 +143,7 @@ def _stage_next(account_id: UUID) -> bool:
         return False
     with slots().place() as place:
         if place is None or not place.take_upload():
-            slots().turn_away(account_id, STAGE_NEXT)
+            slots().turn_away(account_id, UPLOAD if place else PLACE, task=STAGE_NEXT)
             return False
         claimed = claim_stage(account_id, this_worker())
         if claimed is None:

@@ -22,6 +22,7 @@ from publisher.services import evidence, failing, marks
 from publisher.services.claiming import held, leave_be, put_back
 from publisher.services.job import Job, StageJob, longest_wait_before_sending, while_in_time
 from publisher.services.sending import Submission, Watched, publish_fields_of, submission_of
+from publisher.services.slots import UPLOAD
 from publisher.services.turns import wait_for_turn
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ def bring_out(job: Job, publication: Publication) -> bool:
         if job.place is not None and not job.place.take_upload():
             # Its share was free when it was claimed, or it seemed to need none.
             leave_be(job.claim)
-            job.place.turn_away(job.account.pk)
+            job.place.turn_away(job.account.pk, UPLOAD)
             return False
         item = submit(job, publication, submission)
     if item is None:

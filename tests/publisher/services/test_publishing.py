@@ -17,6 +17,7 @@ from deviantart.errors import (
     Unreachable,
 )
 from deviations import storage
+from deviations.errors import StorageUnavailable
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Attempt, Publication, StashItem, Worker
@@ -76,6 +77,44 @@ def test_what_falls_due_in_a_moment_is_waited_for(deviantart: FakeDeviantArt, ma
     work = run(make_due(scheduled_at=due, publish_at=due))
     assert work.status == Deviation.Status.PUBLISHED
     assert called_at[0] >= due
+
+
+def test_a_work_for_the_stash_alone_is_not_there_before_its_moment(deviantart: FakeDeviantArt, make_due: MakeDue):
+    due = clock.database_now() + timedelta(milliseconds=200)
+    work = run(make_due(scheduled_at=due, publish_at=due, stash_only=True))
+    assert work.status == Deviation.Status.PUBLISHED
+    attempt = Attempt.objects.get(publication__deviation=work)
+    assert attempt.ended_at is not None
+    assert attempt.ended_at >= due
+
+
+def test_an_upload_goes_on_where_storage_broke_off(
+    deviantart: FakeDeviantArt, make_due: MakeDue, monkeypatch: pytest.MonkeyPatch
+):
+    body = bytes(range(256)) * 2000
+    opened: list[int] = []
+
+    class Breaking(storage.Stream):
+        def read(self, size: int = -1) -> bytes:
+            if len(opened) == 1 and self.read_once:
+                raise StorageUnavailable
+            self.read_once = True
+            return super().read(size)
+
+        read_once = False
+
+    def open_stream(key: str, *, offset: int, **options: Any) -> storage.Stream:
+        opened.append(offset)
+        stream = whole(key, offset=offset, **options)
+        stream.__class__ = Breaking
+        return stream
+
+    whole = storage.open_stream
+    monkeypatch.setattr(storage, "open_stream", open_stream)
+    work = run(make_due(body))
+    (item,) = deviantart.items.values()
+    assert (work.status, item["body"] == body) == (Deviation.Status.PUBLISHED, True)
+    assert opened == [0, 100_000]
 
 
 @pytest.mark.parametrize(

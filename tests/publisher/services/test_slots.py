@@ -9,14 +9,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from deviantart.errors import AnswerLost
 from deviations.models import Deviation
+from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Publication, StashItem
 from publisher.services import draining, publishing
 from publisher.services import slots as slots_module
 from publisher.services.agenda import Agenda, work_off
 from publisher.services.sending import submission_of
-from publisher.services.slots import Slots
+from publisher.services.slots import PLACE, UPLOAD, Slots
 from tests.fakes import FakeDeviantArt
 
 MakeDue = Callable[..., Deviation]
@@ -81,8 +83,8 @@ def test_who_was_turned_away_is_woken_as_soon_as_a_share_is_free(sent: list[Any]
     with slots.place() as place:
         assert place is not None
         place.take_upload()
-        slots.turn_away(ahead, slots_module.STAGE_NEXT)
-        slots.turn_away(account_id)
+        slots.turn_away(ahead, UPLOAD, task=slots_module.STAGE_NEXT)
+        slots.turn_away(account_id, UPLOAD)
         assert sent == []
         place.let_upload_go()
         # What is due goes before what is uploaded ahead.
@@ -93,7 +95,7 @@ def test_who_was_turned_away_is_woken_as_soon_as_a_share_is_free(sent: list[Any]
 
 def test_who_is_turned_away_after_everything_was_given_back_is_woken_at_once(sent: list[Any]):
     slots, account_id = Slots(2), new_id()
-    slots.turn_away(account_id)
+    slots.turn_away(account_id, UPLOAD)
     assert sent == [("publisher.publish_next", str(account_id))]
 
 
@@ -121,7 +123,7 @@ def test_a_work_alone_waits_for_the_others_and_lets_nothing_start(sent: list[Any
         pass
     with slots.place() as refused:
         assert refused is None
-    slots.turn_away(account_id)
+    slots.turn_away(account_id, PLACE)
     assert not alone.is_set()
     other_may_end.set()
     for thread in threads:
@@ -180,6 +182,29 @@ def test_a_work_whose_item_no_longer_fits_is_left_as_it_was_when_no_upload_is_fr
     assert (work.status, work.lease_id, work.next_attempt_at) == (Deviation.Status.SCHEDULED, None, None)
     assert work.publications.get().failures == 0
     assert ("publisher.publish_next", str(work.account_id)) in sent
+
+
+def test_while_something_is_looked_up_other_doubtful_works_wait_and_are_woken(
+    worker: Any, deviantart: FakeDeviantArt, make_due: MakeDue, use_slots: Callable[[int], Slots], sent: list[Any]
+):
+    slots = use_slots(4)
+    work, other = make_due(), make_due(b"other")
+    deviantart.publish_answers.append((AnswerLost(), "after"))
+    publishing.publish_next(account_of(work))
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.now())
+    with slots.place() as place:
+        assert place is not None
+        place.take_look_up()
+        publishing.publish_next(account_of(work))
+        publishing.publish_next(account_of(other))
+        assert "gallery" not in deviantart.calls
+        other.refresh_from_db()
+        assert other.status == Deviation.Status.PUBLISHED
+        wakes_before = len(sent)
+        assert ("publisher.publish_next", str(work.account_id)) not in sent[1:]
+    assert sent[wakes_before:] == [("publisher.publish_next", str(work.account_id))]
+    publishing.publish_next(account_of(work))
+    assert "gallery" in deviantart.calls
 
 
 def test_the_upload_share_is_free_while_the_publish_call_runs(
