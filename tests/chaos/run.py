@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 SCALE = 0.1
 # After the last fault everything is at rest within a quarter of an hour of production's waits: an open breaker, the
-# longest penalty and the longest wait for a token one after the other, with room.
-BOUND_SECONDS = 900 * SCALE
+# longest penalty and the longest wait for a token one after the other, with room; and a minute in which processes
+# start, which takes as long as ever.
+BOUND_SECONDS = 900 * SCALE + 60
 # How long after it began a call of publish is certainly over: its deadline and the margin.
 REPEAT_SECONDS = 75.0
 TICK_SECONDS = 0.1
