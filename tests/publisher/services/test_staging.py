@@ -106,7 +106,7 @@ def test_every_part_of_a_work_with_several_is_uploaded(deviantart: FakeDeviantAr
 
 
 @pytest.mark.parametrize(
-    "fields", [{"in_seconds": 1801}, {"in_seconds": -1}, {"in_seconds": 0.1}, {"stash_only": True}, {"status": "draft"}]
+    "fields", [{"in_seconds": 3600}, {"in_seconds": -1}, {"in_seconds": 0.1}, {"stash_only": True}, {"status": "draft"}]
 )
 def test_what_is_not_to_be_uploaded_ahead_is_let_be(
     deviantart: FakeDeviantArt, make_coming: MakeDue, sent: list[Any], fields: dict[str, Any]
