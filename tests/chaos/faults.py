@@ -74,6 +74,10 @@ class Striker:
         self._end_due(now)
         self._watch_orders(now)
 
+    def has_undone(self) -> bool:
+        """Whether something that was begun has not found its occasion yet."""
+        return bool(self.orders or self.waiting) or any(not entry["applied"] for entry in self.system.sandbox.plan())
+
     def end_all(self) -> None:
         """Whatever still goes on ends now. What the sandbox was told to do and had no occasion for is not counted."""
         for kind, entry in zip(self._told, self.system.sandbox.plan(), strict=True):

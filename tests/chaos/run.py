@@ -34,6 +34,8 @@ BOUND_SECONDS = 900 * SCALE + 60
 REPEAT_SECONDS = 75.0
 TICK_SECONDS = 0.1
 PROGRESS_SECONDS = 5.0
+# On a slow machine a fault may wait for the call that it is to strike.
+PATIENCE_SECONDS = 90.0
 LEAST_LOST_SHARE = 0.05
 KEPT, BROKEN, INVALID = 0, 1, 2
 # One more of each than is needed: some find nobody to strike.
@@ -228,10 +230,12 @@ class Run:
         raise DevstackError(f"web did not answer.\n{system.processes.log()[-3000:]}")
 
     def _rage(self, system: "System", striker: "Striker", load: "Load") -> None:
-        """Load and faults, for as long as was asked."""
+        """Load and faults, for as long as was asked; what then has not found its occasion yet gets some time more."""
         since = time.monotonic()
         planned, progress = list(self.options.planned), 0.0
-        while time.monotonic() - since < self.options.seconds:
+        while (spent := time.monotonic() - since) < self.options.seconds + PATIENCE_SECONDS:
+            if spent > self.options.seconds and not striker.has_undone():
+                break
             system.supervise()
             striker.strike_due(planned, since)
             if time.monotonic() > progress:

@@ -24,7 +24,7 @@ from tests.processes import Processes
 from tests.sandbox_process import SandboxProcess
 
 # So many seconds after it died a process of ours is started again, as a supervisor would do it.
-RESTART_SECONDS = (0.5, 2.0)
+RESTART_SECONDS = (0.2, 1.0)
 FAKETIME = [
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
     Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"),
