@@ -42,11 +42,6 @@ def end() -> None:
         logger.warning("mark_not_written")
 
 
-def may_claim() -> bool:
-    """Whether this process may take up works at all, for all that it knows about itself."""
-    return clocks.host_agrees()
-
-
 def watch() -> None:
     """One look at the database. Raises DatabaseError, and MarkUnknown; nothing is claimed before one succeeds."""
     if marks.has_changed():

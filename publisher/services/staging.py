@@ -24,6 +24,7 @@ from deviations.models import Deviation, DeviationFile, DeviationQuerySet, FileV
 from deviations.models.files import DeviationFileQuerySet
 from isekai import clock, faults, queue
 from isekai.ids import new_id
+from publisher import metrics
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem, Worker
 from publisher.models.publications import PublicationQuerySet
@@ -31,6 +32,7 @@ from publisher.services import draining, failing
 from publisher.services.agenda import Agenda, work_off
 from publisher.services.backoff import retry_delay
 from publisher.services.claiming import CLAIM_AHEAD, StageClaim
+from publisher.services.clocks import host_agrees
 from publisher.services.heartbeat import free_slots, this_worker
 from publisher.services.holds import able_accounts
 from publisher.services.job import StageJob
@@ -164,6 +166,8 @@ def claim_stage(account_id: UUID, worker_id: UUID) -> tuple[StageClaim, Publicat
 
     The lease is taken under the work's lock, so that whoever claims the work sees it, or is seen.
     """
+    if not host_agrees():
+        return None
     try:
         with transaction.atomic(durable=True):
             alive = Worker.objects.alive().filter(pk=worker_id)
@@ -308,6 +312,7 @@ def rescue_staged() -> int:
                 Publication.objects.filter(pk=row.pk).update(crashes=F("crashes") + 1)
             _give_lane_back(Publication.objects.filter(pk=row.pk))
         rescued += 1
+        metrics.RESCUES.inc()
         logger.warning("stage_rescued", publication_id=str(publication.pk), lease_id=str(publication.stage_lease_id))
         queue.send(PUBLISH_NEXT, publication.account_id)
     return rescued

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from django.conf import settings
 
 from accounts.services.audit import record
 from deviantart import rules
@@ -18,7 +19,7 @@ from isekai import clock, faults, queue
 from publisher import metrics
 from publisher.errors import PublisherError, TooLateToSend
 from publisher.models import Attempt, Publication, StashItem
-from publisher.services import evidence, failing, marks
+from publisher.services import draining, evidence, failing, marks
 from publisher.services.claiming import held, leave_be, put_back
 from publisher.services.job import Job, StageJob, longest_wait_before_sending, while_in_time
 from publisher.services.sending import Submission, Watched, publish_fields_of, submission_of
@@ -209,6 +210,10 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
     From the moment at which the attempt is committed the item is published with what it holds, or not at all; whatever
     goes wrong without a definite answer leaves the work unconfirmed.
     """
+    if not draining.fits(settings.DEVIANTART_PUBLISH_DEADLINE_SECONDS):
+        # This process would end before the call must: whoever takes the work up next makes it.
+        leave_be(job.claim)
+        return False
     client = job.client()
     fields = publish_fields_of(job.deviation)
     turn = wait_for_turn(job.account, Kind.PUBLISH, client)
