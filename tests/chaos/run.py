@@ -273,7 +273,8 @@ class Run:
         from tests.chaos.gathering import timeline
 
         faults = {kind.name: striker.done[kind.name] for kind in self.options.kinds}
-        least = min(LEAST, self.options.conditions.each // 2)
+        conditions = self.options.conditions
+        least = LEAST if conditions is DEFAULT else conditions.each // 2
         short = shortcomings(self.options.kinds, faults, verdict, least=least)
         code = BROKEN if not verdict.is_kept else INVALID if short else KEPT
         print(report.as_text(verdict, faults, healed_seconds=self.healed_seconds, bound_seconds=BOUND_SECONDS))
