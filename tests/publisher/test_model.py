@@ -652,12 +652,16 @@ def with_a_new_upload_after_an_unknown_outcome(patch: pytest.MonkeyPatch) -> Non
 
 
 def with_a_claim_that_asks_for_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Whatever waits is taken, its moment or not."""
+    """Whatever is not out yet is taken, whether its artist wants that or not."""
 
-    def waiting(**_options: Any) -> Any:
-        return Deviation.objects.waiting().exclude(account__in=Deviation.objects.claimed().values("account"))
+    def anything(**_options: Any) -> Any:
+        in_flight = Deviation.objects.claimed().values("account")
+        return Deviation.objects.exclude(status="published").exclude(account__in=in_flight)
 
-    patch.setattr(claiming, "claimable", waiting)
+    patch.setattr(claiming, "claimable", anything)
+    only_the_scheduled = "CASE WHEN status = 'scheduled' THEN 'uploading' ELSE status END"
+    assert only_the_scheduled in claiming.CLAIM
+    patch.setattr(claiming, "CLAIM", claiming.CLAIM.replace(only_the_scheduled, "'uploading'"))
     patch.setattr(claiming, "_claim_sql", claiming._claim_sql.__wrapped__)
 
 
@@ -694,7 +698,7 @@ def with_fenced_evidence(patch: pytest.MonkeyPatch) -> None:
         # Often a constraint notices it first.
         (without_a_fence, "published after it was cancelled|violates check constraint"),
         (with_a_new_upload_after_an_unknown_outcome, "a file was published twice"),
-        (with_a_claim_that_asks_for_nothing, "published before its time"),
+        (with_a_claim_that_asks_for_nothing, "published after it was cancelled|violates check constraint"),
         (with_a_title_that_settles, "something counts as published that is not|another one's address"),
         (with_fenced_evidence, "a call ended, and nobody wrote down how"),
     ],
