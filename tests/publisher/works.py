@@ -14,25 +14,30 @@ from tests.factories import DeviationFactory, DeviationFileFactory, PublishVaria
 
 
 def make_works(
-    account: DeviantArtAccount, count: int, *, title: str, seed: int, ahead: timedelta = timedelta()
+    account: DeviantArtAccount, count: int, *, title: str, seed: int, ahead: timedelta = timedelta(), files: int = 1
 ) -> list[UUID]:
-    """So many works of one account, all with the same title and each with its own picture, due at the same moment."""
+    """So many works of one account, all with the same title and each with its own picture, due at the same moment.
+
+    With several ``files`` each becomes a deviation of its own.
+    """
     due = clock.now() + ahead
     made = []
     for number in range(count):
-        body = pictures.png(seed * 100 + number)
         work: Deviation = DeviationFactory(
             workspace=account.workspace,
             account=account,
             title=title,
+            upload_mode=Deviation.UploadMode.SINGLE if files == 1 else Deviation.UploadMode.MULTIPLE,
             status=Deviation.Status.SCHEDULED,
             scheduled_at=due,
             publish_at=due,
             scheduled_zone="UTC",
         )
-        file: DeviationFile = DeviationFileFactory(deviation=work)
-        PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
-        put(file, body)
+        for part in range(files):
+            body = pictures.png(seed * 100 + number + part * 1000)
+            file: DeviationFile = DeviationFileFactory(deviation=work)
+            PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
+            put(file, body)
         made.append(work.pk)
     return made
 
