@@ -282,10 +282,12 @@ class Run:
             for work, how in cases:
                 print(f"BROKEN {promise}: {work} {how}")
         shown = dict.fromkeys(work for cases in verdict.broken.values() for work, _how in cases if work)
-        for work in list(shown)[:10]:
+        asked = [work.id for work in evidence.rows.works.values() if work.status == "needs_decision"]
+        for work in [*list(shown)[:10], *asked[:10]]:
             lines = timeline(evidence, work, system)
             (self.folder / f"work-{work}.txt").write_text("\n".join(lines), encoding="utf-8")
-            print("\n".join([f"--- {work}", *lines[:120]]))
+            if work in shown:
+                print("\n".join([f"--- {work}", *lines[:120]]))
         for lack in short:
             print(f"INVALID: {lack}")
         if code == KEPT and not self.options.keep:
