@@ -40,6 +40,18 @@ QUEUE = "publisher"
 CHANNEL = queue.DUE_CHANNEL
 # One dispatching thread at a time in the whole installation; any number, as long as it is always the same.
 DISPATCHER_LOCK = 7_130_001
+# How the connection of a dispatching thread is called, followed by the id of its worker.
+DISPATCHER_NAME = "isekai-dispatcher "
+# The connection that leads although its worker's row has run out: that process was stopped, or cut off from here, and
+# the server may keep its connection, and with it the lock, for hours. A bigint's lock is shown as two halves.
+END_DEAD_LEADER = f"""
+    SELECT pg_terminate_backend(held.pid, 1000)
+    FROM pg_locks held JOIN pg_stat_activity session ON session.pid = held.pid
+    WHERE held.locktype = 'advisory' AND held.classid = 0 AND held.objid = {DISPATCHER_LOCK} AND held.objsubid = 1
+      AND held.granted AND session.datname = current_database() AND starts_with(session.application_name, %(name)s)
+      AND NOT EXISTS (SELECT 1 FROM publisher_worker w WHERE {clock.SQL_NOW} < w.alive_until
+                      AND w.id::text = substr(session.application_name, length(%(name)s) + 1))
+"""  # noqa: S608 - constants alone
 # So long before a due moment its account is woken; the claim waits for the rest.
 EARLY = CLAIM_AHEAD - timedelta(milliseconds=50)
 # Tasks that the dispatching thread does by itself, and more often than beat.
@@ -115,7 +127,7 @@ class Runtime:
         self._tasks = parent.app.tasks
         self.direct = DirectPool(self.slots, call=self._call, busy_elsewhere=_celery_jobs)
         self.canary = canary.Canary(worker_id, slot_free=self.direct.has_room)
-        self.dispatcher = Dispatcher()
+        self.dispatcher = Dispatcher(worker_id)
         # Strong, as Celery's signals would forget it otherwise.
         self._heard = lambda **about: self._task_ended(about["task"].name)
         self.stand_ins = [
@@ -250,8 +262,9 @@ class Dispatcher:
     While the broker is away each process does that for itself, whoever leads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worker_id: UUID) -> None:
         self.leads = False
+        self._name = f"{DISPATCHER_NAME}{worker_id}"
         self._rescued_at = float("-inf")
         self._done = threading.Event()
 
@@ -259,7 +272,9 @@ class Dispatcher:
         try:
             while not draining.stopping():
                 try:
-                    with psycopg.connect(settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=5) as direct:
+                    with psycopg.connect(
+                        settings.DATABASE_DIRECT_URL, autocommit=True, connect_timeout=5, application_name=self._name
+                    ) as direct:
                         self._serve(direct)
                 except (psycopg.Error, DatabaseError) as error:
                     logger.warning("dispatcher_disconnected", error=type(error).__name__)
@@ -290,7 +305,7 @@ class Dispatcher:
         direct.execute(f"LISTEN {CHANNEL}")
         while not draining.stopping():
             # Held by this connection, so that another process takes over the moment that it is gone.
-            self.leads = self.leads or _try_lock(direct)
+            self.leads = self.leads or _try_lock(direct) or (_end_dead_leader(direct) and _try_lock(direct))
             works = self.leads or queue.BROKER.lasts()
             if works:
                 # First of all what has its moment: the rest may wait some milliseconds.
@@ -323,3 +338,11 @@ def _sleep(direct: "psycopg.Connection[Any]", seconds: float) -> None:
 def _try_lock(direct: "psycopg.Connection[Any]") -> bool:
     row = direct.execute("SELECT pg_try_advisory_lock(%s)", [DISPATCHER_LOCK]).fetchone()
     return row is not None and row[0]
+
+
+def _end_dead_leader(direct: "psycopg.Connection[Any]") -> bool:
+    """Whether the lock was taken from a process that is no worker any more."""
+    ended = direct.execute(END_DEAD_LEADER, {"name": DISPATCHER_NAME}).fetchall()
+    if ended:
+        logger.warning("dead_leader_ended")
+    return bool(ended)

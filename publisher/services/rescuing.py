@@ -82,8 +82,12 @@ def _set_aside(deviation: Deviation) -> None:
 
 
 def _next_attempt_at(deviation: Deviation) -> datetime:
-    """At once; but a call of which nobody knows the end is looked for no earlier than the first look."""
+    """At once, and at the place in the queue that its own time gave it: what fell due meanwhile does not come before.
+
+    But a call of which nobody knows the end is looked for no earlier than the first look.
+    """
     now = clock.database_now()
+    at_once = min(now, deviation.publish_at or now)
     unsettled = (
         Attempt.objects.publishing()
         .unsettled()
@@ -92,9 +96,8 @@ def _next_attempt_at(deviation: Deviation) -> datetime:
         .order_by("-id")
         .first()
     )
-    if unsettled is None:
-        return now
-    return max(now, unsettled.started_at + timedelta(seconds=settings.PUBLISHER_LOOK_SECONDS[0]))
+    first_look = unsettled and unsettled.started_at + timedelta(seconds=settings.PUBLISHER_LOOK_SECONDS[0])
+    return first_look if first_look and first_look > now else at_once
 
 
 def forget_dead_workers() -> int:

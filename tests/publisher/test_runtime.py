@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -19,11 +20,13 @@ from hypothesis import strategies as st
 from deviations.models import Deviation
 from isekai import clock, outage, queue
 from isekai.ids import new_id
+from publisher import worker as publisher_worker
 from publisher.models import Worker
 from publisher.services import canary, draining, heartbeat
 from publisher.services.canary import Canary, Deafness
 from publisher.services.direct import DirectPool
 from publisher.services.standing_in import StandIn
+from publisher.worker import DISPATCHER_LOCK, DISPATCHER_NAME
 from tests.connecting import connected_account
 from tests.isekai.conftest import OwnRedis
 from tests.processes import Processes, wait_until
@@ -400,3 +403,34 @@ def test_a_restart_on_the_same_host_goes_on_without_waiting_for_the_lease(
     system.start("publisher")
     wait_until(lambda: published() == 1, seconds=60, what=system.log)
     assert len(sandbox.ledger()["deviations"]) == 1
+
+
+# --- who leads -------------------------------------------------------------------------------------------------------
+def leading(worker_id: object) -> "psycopg.Connection[Any]":
+    name = f"{DISPATCHER_NAME}{worker_id}"
+    direct = psycopg.connect(direct_url(), autocommit=True, application_name=name)
+    direct.execute("SELECT pg_advisory_lock(%s)", [DISPATCHER_LOCK])
+    return direct
+
+
+def direct_url() -> str:
+    database = connection.settings_dict
+    who = f"{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
+    return f"postgresql://{who}/{database['NAME']}"
+
+
+def test_a_leader_whose_lease_ran_out_loses_its_lock_to_another(worker: Worker) -> None:
+    with leading(worker.pk), psycopg.connect(direct_url(), autocommit=True) as other:
+        assert not publisher_worker._end_dead_leader(other)
+        assert not publisher_worker._try_lock(other)
+        Worker.objects.filter(pk=worker.pk).update(alive_until=clock.DatabaseNow())
+        assert publisher_worker._end_dead_leader(other)
+        assert publisher_worker._try_lock(other)
+
+
+def test_who_is_no_dispatcher_of_ours_is_left_alone(transactional_db: None) -> None:
+    with psycopg.connect(direct_url(), autocommit=True, application_name="psql") as somebody:
+        somebody.execute("SELECT pg_advisory_lock(%s)", [DISPATCHER_LOCK])
+        with psycopg.connect(direct_url(), autocommit=True) as other:
+            assert not publisher_worker._end_dead_leader(other)
+        assert somebody.execute("SELECT 1").fetchone() == (1,)

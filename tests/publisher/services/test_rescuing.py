@@ -358,3 +358,16 @@ def test_workers_that_are_long_gone_are_forgotten_unless_they_hold_something(
     Worker.objects.filter(pk=worker.pk).update(alive_until=clock.now() - timedelta(days=2))
     assert rescuing.forget_dead_workers() == 1
     assert not Worker.objects.filter(pk=idle.pk).exists()
+
+
+def test_a_rescued_work_goes_before_what_fell_due_later(worker: Worker, make_due: MakeDue, sent: list[Any]):
+    work = make_due(publish_at=clock.now() - timedelta(minutes=3))
+    assert work.account is not None
+    claimed(work, worker)
+    make_due(account=work.account, workspace=work.workspace, publish_at=clock.now() - timedelta(minutes=1))
+    bury(worker)
+    assert rescuing.rescue_stuck() == 1
+    Worker.objects.filter(pk=worker.pk).update(alive_until=clock.now() + timedelta(hours=1))
+    again = claim_next(work.account.pk, worker.pk)
+    assert again is not None
+    assert again.deviation_id == work.pk
