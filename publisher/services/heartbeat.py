@@ -56,9 +56,10 @@ def register_worker(*, slots: int, worker_id: UUID | None = None) -> UUID:
     return worker.pk
 
 
-def renew_worker(worker_id: UUID) -> bool:
-    """Renew the row for one more lease; False when it had already run out."""
-    return bool(Worker.objects.alive().filter(pk=worker_id).update(alive_until=clock.DatabaseNow() + _lease()))
+def renew_worker(worker_id: UUID, *, even_if_it_ran_out: bool = False) -> bool:
+    """Renew the row for one more lease; False when it is gone, or had already run out."""
+    rows = Worker.objects.all() if even_if_it_ran_out else Worker.objects.alive()
+    return bool(rows.filter(pk=worker_id).update(alive_until=clock.DatabaseNow() + _lease()))
 
 
 def expire_worker(worker_id: UUID) -> None:
@@ -102,18 +103,26 @@ def process_age_seconds(process_id: int) -> float | None:
 
 
 def beat_for_ever(worker_id: UUID) -> None:
-    """Renew the row until the worker retires; ends this process when its lease was lost."""
+    """Renew the row until the worker retires; ends this process when its lease was lost.
+
+    A row that ran out while the database was away is renewed all the same, as long as this thread was awake: what was
+    taken over meanwhile has lost the lease that its calls and decisions ask for, and the rest nobody could take.
+    """
+    database_was_away = False
     while True:
+        slept_since = time.monotonic()
         time.sleep(settings.PUBLISHER_HEARTBEAT_SECONDS)
+        was_awake = time.monotonic() - slept_since < settings.PUBLISHER_LEASE_SECONDS
         if _this_worker is None:
             return
         try:
-            renewed = renew_worker(worker_id)
+            renewed = renew_worker(worker_id, even_if_it_ran_out=database_was_away and was_awake)
         except DatabaseError as error:
-            # While the database is away nobody can take over either; the row decides once it is back.
             logger.warning("heartbeat_missed", error=type(error).__name__)
             connection.close()
+            database_was_away = database_was_away or was_awake
             continue
+        database_was_away = False
         if not renewed and _this_worker is not None:
             logger.critical("lease_lost", worker_id=str(worker_id))
             os.kill(os.getpid(), signal.SIGKILL)

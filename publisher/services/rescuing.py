@@ -13,10 +13,14 @@ from deviations.models import Deviation
 from isekai import clock, faults, queue
 from publisher import metrics
 from publisher.models import Attempt, Publication, Worker
+from publisher.models.publications import PublicationQuerySet
 from publisher.services import staging
 from publisher.services.claiming import conclude, let_go, save_claim
 
 logger = structlog.get_logger(__name__)
+
+# See `_is_poison`.
+CRASHES_BEFORE_ASKING = 6
 
 
 def rescue_stuck() -> int:
@@ -46,7 +50,7 @@ def _rescue(deviation_id: UUID) -> bool:
         parts.filter(at_work | Q(is_alone=True)).update(crashes=F("crashes") + 1)
         lease_id = deviation.lease_id
         record("deviation.rescued", deviation, lease_id=str(lease_id))
-        if parts.filter(is_alone=True).exists():
+        if _is_poison(parts):
             _set_aside(deviation)
         else:
             let_go(deviation, next_attempt_at=_next_attempt_at(deviation), reason="rescued")
@@ -58,6 +62,18 @@ def _rescue(deviation_id: UUID) -> bool:
         # Whatever became of this one, the account's next may go.
         queue.send("publisher.publish_next", deviation.account_id)
     return True
+
+
+def _is_poison(parts: PublicationQuerySet) -> bool:
+    """Whether the process died of this work: nothing else ran in it.
+
+    While a publish call is in doubt no file is read, so the work is a less likely cause, and setting it aside asks
+    somebody a question: it takes more deaths.
+    """
+    alone = parts.filter(is_alone=True)
+    if parts.unconfirmed().exists():
+        alone = alone.filter(crashes__gte=CRASHES_BEFORE_ASKING)
+    return alone.exists()
 
 
 def _set_aside(deviation: Deviation) -> None:

@@ -81,12 +81,13 @@ def look(job: Job, publication: Publication, *, calls: Sequence[Attempt]) -> boo
 
 
 def _looked_enough(publication: Publication, calls: Sequence[Attempt], unsettled: Sequence[Attempt]) -> bool:
-    """Whether a look was begun when every call was over; another one could not tell more.
+    """Whether a look was begun when every call was over, and ended; another one could not tell more.
 
-    It may have been broken off by the pace; if it were begun anew each time, its pages would use up the turn of the
-    call that settles the matter.
+    One whose process died or was stopped may have seen nothing. One that the pace broke off counts: if it were begun
+    anew each time, its pages would use up the turn of the call that settles the matter.
     """
-    looks = publication.attempts.filter(step=Attempt.Step.LOOK_UP, pk__gt=calls[-1].pk)
+    looks = publication.attempts.filter(step=Attempt.Step.LOOK_UP, ended_at__isnull=False, pk__gt=calls[-1].pk)
+    looks = looks.exclude(remote_ids__contains={"why": "service_stopped"})
     if unsettled:
         over_at = unsettled[-1].started_at + timedelta(seconds=repeat_after_seconds())
         looks = looks.filter(started_at__gte=over_at)

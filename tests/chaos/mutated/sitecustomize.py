@@ -35,7 +35,7 @@ def attempts_need_no_lease(evidence: Any) -> None:
 
 
 def nobody_minds_having_slept(heartbeat: Any) -> None:
-    def renew_worker(worker_id: Any) -> bool:
+    def renew_worker(worker_id: Any, **_how: Any) -> bool:
         from isekai import clock
         from publisher.models import Worker
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from accounts.models import AuditEvent, Notification
 from deviantart.errors import Unreachable
@@ -203,8 +203,11 @@ def test_a_crash_alone_in_a_publish_call_is_a_question_and_never_failed(
     worker: Worker, make_due: MakeDue, sent: list[Any]
 ):
     work = make_due()
-    for alone in (False, False, True):
+    for alone in (False, False, True, True, True):
         crash_at(work, worker, Attempt.Step.PUBLISH, alone=alone)
+        # No file is read at that step, so the work is hardly to blame, and asking somebody costs more than a look.
+        assert work.status == Deviation.Status.PUBLISHING
+    crash_at(work, worker, Attempt.Step.PUBLISH, alone=True)
     assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "unconfirmed")
     assert work.unconfirmed_since is not None
 
@@ -334,6 +337,69 @@ def test_a_beating_heart_keeps_the_row_alive(worker: Worker):
 def test_a_row_that_ran_out_stays_dead(worker: Worker):
     bury(worker)
     assert not heartbeat.renew_worker(worker.pk)
+
+
+class Heart:
+    """Lets the heart beat a few times without waiting, with the database away for the first beat."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, worker: Worker, *, slept_seconds: float) -> None:
+        self.killed = 0
+        self.beats = 0
+        self.passed = 0.0
+        self.slept_seconds = slept_seconds
+        renew = heartbeat.renew_worker
+
+        def renew_when_back(worker_id: UUID, **how: Any) -> bool:
+            if self.beats == 1:
+                raise OperationalError("the database is away")
+            return renew(worker_id, **how)
+
+        monkeypatch.setattr(heartbeat, "renew_worker", renew_when_back)
+        monkeypatch.setattr(heartbeat, "time", self)
+        monkeypatch.setattr(heartbeat.os, "kill", self.kill)
+        heartbeat.beat_for_ever(worker.pk)
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def sleep(self, _seconds: float) -> None:
+        self.beats += 1
+        self.passed += self.slept_seconds
+        if self.beats > 3:
+            heartbeat._this_worker = None
+
+    def kill(self, _pid: int, _signal: int) -> None:
+        self.killed += 1
+
+
+def test_a_row_that_ran_out_while_the_database_was_away_is_renewed(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, settings: Any
+):
+    bury(worker)
+    heart = Heart(monkeypatch, worker, slept_seconds=settings.PUBLISHER_HEARTBEAT_SECONDS)
+    assert heart.killed == 0
+    assert Worker.objects.alive().filter(pk=worker.pk).exists()
+
+
+def test_a_process_that_slept_longer_than_its_lease_is_ended_even_if_the_database_was_away(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, settings: Any
+):
+    bury(worker)
+    heart = Heart(monkeypatch, worker, slept_seconds=settings.PUBLISHER_LEASE_SECONDS + 1)
+    assert heart.killed > 0
+    assert not Worker.objects.alive().filter(pk=worker.pk).exists()
+
+
+def test_what_was_taken_over_while_the_database_was_away_stays_taken(worker: Worker, make_due: MakeDue):
+    claim = claimed(make_due(), worker)
+    part = part_of(claim)
+    bury(worker)
+    assert rescuing.rescue_stuck() == 1
+    assert heartbeat.renew_worker(worker.pk, even_if_it_ran_out=True)
+    with pytest.raises(ClaimLost):
+        evidence.open_attempt(claim, part, Attempt.Step.PUBLISH)
+    with pytest.raises(ClaimLost):
+        put_back(claim)
 
 
 def test_a_neighbour_whose_process_is_gone_is_buried_at_once(worker: Worker):

@@ -502,6 +502,26 @@ def test_a_look_that_the_pace_always_breaks_off_does_not_keep_the_same_item_from
     assert (deviantart.calls.count("publish"), len(deviantart.deviations)) == (2, 1)
 
 
+@pytest.mark.parametrize("ended", [{}, {"outcome": "unknown", "remote_ids": {"why": "service_stopped"}}])
+def test_a_look_whose_process_died_or_was_stopped_is_made_again_before_the_same_item_is_repeated(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None], ended: dict[str, Any]
+):
+    work = make_unconfirmed(deviantart, make_picture(title="Pool"))
+    later(settling.repeat_after_seconds())
+    now = clock.database_now()
+    Attempt.objects.create(
+        publication=work.publications.get(),
+        step=Attempt.Step.LOOK_UP,
+        lease_id=new_id(),
+        worker_id=new_id(),
+        started_at=now,
+        ended_at=now if ended else None,
+        **ended,
+    )
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert deviantart.calls == ["submit", "publish", "gallery"]
+
+
 # --- who may be meant ---------------------------------------------------------------------------------------------
 
 
