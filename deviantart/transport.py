@@ -1,6 +1,6 @@
 """One HTTP request on a connection of its own, which ends in time whatever the other side does.
 
-``requests`` bounds each single read; a server that sends one byte a second stays within that bound for ever. Here each
+A client usually bounds each single read; a server that sends one byte a second stays within that bound for ever. Here each
 write and each read of the socket, those of the TLS handshake and of the headers included, gets what is left of the time
 of the whole call.
 """
@@ -19,14 +19,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
-import requests
+import certifi
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
@@ -170,7 +167,7 @@ class _BoundedTLSSocket(ssl.SSLSocket):
 @functools.cache
 def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """One context for the whole process: reading the certificates anew would cost each call about 10 ms of CPU."""
-    context = ssl.create_default_context(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+    context = ssl.create_default_context(cafile=ca_bundle or certifi.where())
     context.sslsocket_class = _BoundedTLSSocket
     return context
 
@@ -222,11 +219,14 @@ def _connect(host: str, port: int, exchange: Exchange) -> _BoundedSocket:
 
 
 class _Connection(HTTPConnection):
-    """Knows its exchange: connects within its bounds and tells it when the first byte leaves."""
+    """Knows its exchange: connects within its bounds and tells it when the first byte leaves.
 
-    def __init__(self, *args: Any, exchange: Exchange, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.exchange = exchange
+    One for each call, never taken from a pool, never tried again: a kept-alive connection that the server has just
+    closed fails only after the request was written to it, and then nobody knows whether it was read. Reuse would make
+    an unknown outcome out of nothing, and so would a retry that nobody asked for.
+    """
+
+    exchange: Exchange
 
     def _new_conn(self) -> socket.socket:
         return _connect(self.host, self.port, self.exchange)
@@ -244,39 +244,6 @@ class _TLSConnection(_Connection, HTTPSConnection):
         cast(_BoundedTLSSocket, self.sock).exchange = self.exchange
 
 
-class _OneCallAdapter(HTTPAdapter):
-    """One connection for one call, never taken from a pool, never tried again.
-
-    A kept-alive connection that the server has just closed fails only after the request was written to it, and then
-    nobody knows whether it was read: reuse would make an unknown outcome out of nothing. The same goes for a retry that
-    nobody asked for.
-    """
-
-    def __init__(self, exchange: Exchange, ca_bundle: str | None) -> None:
-        self._exchange = exchange
-        self._ca_bundle = ca_bundle
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def get_connection_with_tls_context(
-        self,
-        request: requests.PreparedRequest,
-        *_args: Any,
-        **_options: Any,  # certificates and proxies come from the configuration, not from the request
-    ) -> HTTPConnectionPool:
-        parts = urlsplit(str(request.url))
-        pool: HTTPConnectionPool
-        if parts.scheme == "https":
-            pool = HTTPSConnectionPool(str(parts.hostname), parts.port, ssl_context=_tls_context(self._ca_bundle))
-            pool.ConnectionCls = cast(Any, functools.partial(_TLSConnection, exchange=self._exchange))
-        else:
-            pool = HTTPConnectionPool(str(parts.hostname), parts.port)
-            pool.ConnectionCls = cast(Any, functools.partial(_Connection, exchange=self._exchange))
-        return pool
-
-    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """The pool's context verifies already; what is overridden would only read the certificates again."""
-
-
 def perform(
     exchange: Exchange,
     method: str,
@@ -290,41 +257,56 @@ def perform(
 ) -> Answer:
     """Send one request and read its answer, of which at most ``max_bytes`` decoded bytes are kept.
 
-    ``data`` is a list of form fields or an object with ``read`` and ``len``. Redirects are not followed. Raises
-    NoAnswer; what the exchange remembers as the caller's own error comes through unchanged.
+    ``data`` is a list of form fields or an object with ``read`` and ``len``. Redirects are not followed, and neither a
+    proxy of the environment nor a .netrc is heeded. Raises NoAnswer; what the exchange remembers as the caller's own
+    error comes through unchanged.
     """
-    session = requests.Session()
-    # The environment may name a proxy, and a .netrc would replace the Authorization header.
-    session.trust_env = False
-    adapter = _OneCallAdapter(exchange, ca_bundle)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    session.headers.clear()
+    connection, target = _prepare(url, params, ca_bundle)
+    connection.exchange = exchange
+    body, about_body = _encode(method, data)
     try:
-        with (
-            session,
-            session.request(
+        with contextlib.closing(connection):
+            connection.request(
                 method,
-                url,
-                params=list(params),
-                data=data,
-                headers={**headers, "Connection": "close"},
-                stream=True,
-                allow_redirects=False,
-            ) as response,
-        ):
-            exchange.status = response.status_code
-            body, oversized = _read_body(response.raw, max_bytes)
-            return Answer(response.status_code, response.headers, body, oversized)
+                target,
+                body=body,
+                headers={**headers, **about_body, "Connection": "close"},
+                preload_content=False,
+                decode_content=False,
+            )
+            with contextlib.closing(connection.getresponse()) as response:
+                exchange.status = response.status
+                content, oversized = _read_body(response, max_bytes)
+                return Answer(response.status, response.headers, content, oversized)
     except NoAnswer:
         raise
-    except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
         if exchange.own_error is not None:
             raise exchange.own_error from None
-        # Not chained: the exceptions of requests carry the whole request, with its Authorization header.
+        # Not chained: what was raised may hold the whole request, with its Authorization header.
         raise NoAnswer(
             _reason(error, exchange), sent=exchange.sent, detail=_detail(error), status=exchange.status
         ) from None
+
+
+def _prepare(url: str, params: Sequence[tuple[str, str]], ca_bundle: str | None) -> tuple[_Connection, str]:
+    """A connection that is not open yet, and what is asked of it."""
+    parts = urllib3.util.parse_url(url)
+    query = "&".join(each for each in (parts.query, urlencode(params)) if each)
+    target = f"{parts.path or '/'}{'?' if query else ''}{query}"
+    host = (parts.host or "").strip("[]")
+    if parts.scheme == "https":
+        return _TLSConnection(host, parts.port, ssl_context=_tls_context(ca_bundle)), target
+    return _Connection(host, parts.port), target
+
+
+def _encode(method: str, data: Any) -> tuple[Any, dict[str, str]]:
+    """The body and the headers that tell of it."""
+    if hasattr(data, "read"):
+        return data, {"Content-Length": str(data.len)}
+    if data:
+        return urlencode(data).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+    return None, {} if method in {"GET", "HEAD"} else {"Content-Length": "0"}
 
 
 def _read_body(raw: Any, max_bytes: int) -> tuple[bytes, bool]:
@@ -348,7 +330,7 @@ def _reason(error: BaseException, exchange: Exchange) -> Reason:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was made of: urllib3 and requests wrap what the socket raised."""
+    """The error and what it was made of: urllib3 wraps what the socket raised."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:

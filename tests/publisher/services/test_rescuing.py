@@ -356,7 +356,7 @@ class Heart:
 
         monkeypatch.setattr(heartbeat, "renew_worker", renew_when_back)
         monkeypatch.setattr(heartbeat, "time", self)
-        monkeypatch.setattr(heartbeat.os, "kill", self.kill)
+        monkeypatch.setattr("publisher.services.heartbeat.os.kill", self.kill)
         heartbeat.beat_for_ever(worker.pk)
 
     def monotonic(self) -> float:
