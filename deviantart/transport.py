@@ -1,8 +1,8 @@
 """One HTTP request on a connection of its own, which ends in time whatever the other side does.
 
-A client usually bounds each single read; a server that sends one byte a second stays within that bound for ever. Here each
-write and each read of the socket, those of the TLS handshake and of the headers included, gets what is left of the time
-of the whole call.
+HTTP libraries bound each single read; a server that sends one byte a second stays within that bound for ever. Here
+each write and each read of the socket, those of the TLS handshake and of the headers included, gets what is left of the
+time of the whole call.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from enum import StrEnum
 from typing import Any, cast
 from urllib.parse import urlencode
 
-import certifi
 import urllib3
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
@@ -167,9 +167,14 @@ class _BoundedTLSSocket(ssl.SSLSocket):
 @functools.cache
 def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """One context for the whole process: reading the certificates anew would cost each call about 10 ms of CPU."""
-    context = ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    context = ssl.create_default_context(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
     context.sslsocket_class = _BoundedTLSSocket
     return context
+
+
+# So long an answer of the resolver is good for the other calls of this process, as long as connections come about.
+RESOLVED_SECONDS = 5.0
+_resolved: dict[tuple[str, int], tuple[float, list[Address]]] = {}
 
 
 def _resolve(host: str, port: int, exchange: Exchange) -> list[Address]:
@@ -178,6 +183,9 @@ def _resolve(host: str, port: int, exchange: Exchange) -> list[Address]:
     The system's resolver takes no time-out and cannot be broken off, so it is asked in a thread that is left behind
     when it is too slow.
     """
+    good_until, addresses = _resolved.get((host, port), (0.0, []))
+    if time.monotonic() < good_until:
+        return addresses
     answer: queue.SimpleQueue[list[Address] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -193,6 +201,7 @@ def _resolve(host: str, port: int, exchange: Exchange) -> list[Address]:
         raise NoAnswer(Reason.ADDRESS, sent=False, detail="the address was not found in time") from None
     if isinstance(result, Exception):
         raise NoAnswer(Reason.ADDRESS, sent=False, detail=str(result)) from None
+    _resolved[host, port] = time.monotonic() + RESOLVED_SECONDS, result
     return result
 
 
@@ -211,6 +220,7 @@ def _connect(host: str, port: int, exchange: Exchange) -> _BoundedSocket:
             sock.settimeout(exchange.left_to_connect())  # for the TLS handshake
         except OSError as error:
             sock.close()
+            _resolved.pop((host, port), None)
             detail = str(error)
         else:
             sock.exchange = exchange
