@@ -64,6 +64,8 @@ def _new_client(endpoint_url: str | None) -> Any:
         s3={"addressing_style": "path"},
         connect_timeout=5,
         read_timeout=30,
+        # As many as there may be readers at once: one more would be closed after each file.
+        max_pool_connections=max(10, settings.PUBLISHER_CONCURRENCY + 10),
         retries={"mode": "standard", "total_max_attempts": 3},
         # botocore's own checksums come in a chunked form that not every S3 understands; we have our SHA-256.
         request_checksum_calculation="when_required",
