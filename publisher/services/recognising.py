@@ -14,6 +14,7 @@ from accounts.errors import AccountError
 from accounts.services.clients import client_for
 from accounts.services.tokens import usable_token
 from deviantart import types
+from deviantart.addresses import Address, work_address
 from deviantart.errors import Category, DeviantArtError
 from deviantart.pace import Kind
 from deviantart.rules import normalise_title
@@ -122,7 +123,26 @@ def _alike(reader: PacedReader, publication: Publication, *, since: datetime) ->
     seen = {each.deviation.deviation_id: each for each in sightings(reader, since=since)}
     named = {key: each for key, each in seen.items() if normalise_title(each.deviation.title) == title}
     known = Publication.objects.filter(remote_deviation_id__in=named).values_list("remote_deviation_id", flat=True)
-    return [named[key] for key in named.keys() - set(known)]
+    unknown = [named[key] for key in named.keys() - set(known)]
+    taken = _addresses_of_others(publication) if unknown else []
+    return [each for each in unknown if not any(_is_at(each.deviation, address, publication) for address in taken)]
+
+
+def _addresses_of_others(publication: Publication) -> list[Address]:
+    """Where others are live of which nobody knows the id: a person said so. In whatever workspace the artist is."""
+    by_hand = (
+        Publication.objects.live()
+        .filter(account__remote_user_id=publication.account.remote_user_id, remote_deviation_id__isnull=True)
+        .exclude(url="")
+        .exclude(pk=publication.pk)
+        .select_related("account")
+    )
+    addresses = [work_address(each.url, base_url=each.account.base_url) for each in by_hand]
+    return [each for each in addresses if each is not None]
+
+
+def _is_at(deviation: types.Deviation, address: Address, publication: Publication) -> bool:
+    return address.is_same_as(work_address(deviation.url or "", base_url=publication.account.base_url))
 
 
 def resembles(reader: PacedReader, deviation: types.Deviation, expected_hash: str) -> bool:
@@ -220,15 +240,18 @@ def _windows(publication: Publication, slack: timedelta) -> list[Window]:
 
 
 def _rivals(publication: Publication) -> list[Publication]:
-    """Other publications of the account with the same title that may be what the gallery shows, as none has its id."""
+    """Other publications of the account with the same title that may be what the gallery shows, as none has its id.
+
+    Not those of which a person said that no call made them live, or where they are: see `_alike`.
+    """
     title = normalise_title(publication.sent.get("title", ""))
-    possible = Q(state=Publication.State.PUBLISHED) | Q(
+    possible = Q(state=Publication.State.PUBLISHED, deviation__stash_only=False) | Q(
         pk__in=Attempt.objects.publishing()
-        .filter(UNSETTLED | DOUBTFUL_REFUSAL, publication__account=publication.account_id)
+        .filter(UNSETTLED | DOUBTFUL_REFUSAL, settled_at__isnull=True, publication__account=publication.account_id)
         .values("publication_id")
     )
     others = Publication.objects.filter(
-        possible, account_id=publication.account_id, remote_deviation_id__isnull=True
+        possible, account_id=publication.account_id, remote_deviation_id__isnull=True, url=""
     ).exclude(pk=publication.pk)
     return [other for other in others if normalise_title(other.sent.get("title", "")) == title]
 

@@ -31,7 +31,7 @@ from deviations.models import Deviation, FileVariant
 from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Attempt, Publication
-from publisher.services import publishing, recognising, settling
+from publisher.services import confirming, deciding, publishing, recognising, settling
 from publisher.services.backoff import next_midnight
 from publisher.services.turns import NotYet
 from tests import pictures
@@ -579,6 +579,139 @@ def test_a_stash_only_work_whose_process_died_in_its_upload_is_a_decision(
     assert deviantart.calls == []
     attempt.refresh_from_db()
     assert attempt.outcome == Attempt.Outcome.UNKNOWN
+
+
+# --- rivals that a person has settled -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_undecided(
+    deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
+) -> Callable[[], Deviation]:
+    """Makes a work that may be live or not, as its owner was asked about; DeviantArt did nothing."""
+
+    def make() -> Deviation:
+        work = make_unconfirmed(deviantart, make_picture(title="Pool"), committed=False)
+        deviantart.publish_answers.append(ItemNotFound(error_code=7))
+        later(settling.repeat_after_seconds() + 1)
+        work = run(work)
+        assert work.status == Deviation.Status.NEEDS_DECISION
+        later(settling.repeat_after_seconds() + 1)
+        return work
+
+    return make
+
+
+def say_where_it_is(work: Deviation, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A person sees it there, and we do not."""
+    assert work.account is not None
+    monkeypatch.setattr(confirming, "look_for", lambda *_arguments: confirming.Sighting(None))
+    url = f"{work.account.base_url}/{work.account.username}/art/Pool-4711"
+    confirming.confirm_live(work, user=None, url=url, by_hand=True)
+    return url
+
+
+def test_a_rival_of_which_nobody_has_said_what_became_of_it_stands_in_the_way(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+):
+    rival = make_undecided()
+    work = make_picture(OTHER_PICTURE, title="Pool", account=rival.account, workspace=rival.workspace)
+    make_unconfirmed(deviantart, work)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHING
+    assert work.publications.get().attempts.get(step="look_up").remote_ids == {"found": "rivals"}
+
+
+def test_a_rival_that_a_person_said_is_not_live_does_not_stand_in_the_way(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+):
+    rival = make_undecided()
+    deciding.decide(rival, deciding.Way.DRAFT, user=None, not_live=True)
+    work = make_picture(OTHER_PICTURE, title="Pool", account=rival.account, workspace=rival.workspace)
+    make_unconfirmed(deviantart, work)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert work.publications.get().remote_deviation_id == deviantart.deviations[0].deviation_id
+
+
+def test_a_rival_that_is_in_doubt_again_after_a_person_settled_it_stands_in_the_way_again(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+):
+    rival = make_undecided()
+    deciding.decide(rival, deciding.Way.PUBLISH_NOW, user=None, not_live=True)
+    make_unconfirmed(deviantart, rival, committed=False)
+    work = make_picture(OTHER_PICTURE, title="Pool", account=rival.account, workspace=rival.workspace)
+    make_unconfirmed(deviantart, work)
+    Deviation.objects.filter(pk=rival.pk).update(next_attempt_at="2100-01-01T00:00:00Z")
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHING
+    assert work.publications.get().attempts.get(step="look_up").remote_ids == {"found": "rivals"}
+
+
+def test_a_rival_that_a_person_marked_live_does_not_stand_in_the_way(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    rival = make_undecided()
+    say_where_it_is(rival, monkeypatch)
+    work = make_picture(OTHER_PICTURE, title="Pool", account=rival.account, workspace=rival.workspace)
+    make_unconfirmed(deviantart, work)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert work.publications.get().remote_deviation_id == deviantart.deviations[0].deviation_id
+
+
+def test_where_a_person_said_one_work_is_no_other_one_is_found(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    double = make_undecided()
+    url = say_where_it_is(double, monkeypatch)
+    work = make_picture(title="Pool", account=double.account, workspace=double.workspace)
+    make_unconfirmed(deviantart, work, committed=False)
+    shown = deviantart.show("Pool", picture=PICTURE)
+    deviantart.deviations[-1] = replace(shown, url=url)
+    later(settings.PUBLISHER_LOOK_SECONDS[0])
+    assert run(work).status == Deviation.Status.PUBLISHING
+    assert work.publications.get().attempts.get(step="look_up").remote_ids == {"found": "none"}
+
+
+def test_a_live_work_gets_its_address_beside_a_double_that_a_person_marked_live(
+    deviantart: FakeDeviantArt,
+    make_picture: MakeDue,
+    make_undecided: Callable[[], Deviation],
+    later: Callable[[float], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    double = make_undecided()
+    url = say_where_it_is(double, monkeypatch)
+    work = make_picture(title="Pool", account=double.account, workspace=double.workspace)
+    deviantart.gallery_is_behind = True
+    make_unconfirmed(deviantart, work)
+    later(settling.repeat_after_seconds() + 1)
+    assert run(work).status == Deviation.Status.PUBLISHED
+    deviantart.gallery_is_behind = False
+    (made,) = deviantart.deviations
+    shown = deviantart.show("Pool", picture=PICTURE)
+    deviantart.deviations[-1] = replace(shown, url=url)
+    later(1000 * settings.ISEKAI_TIME_SCALE)
+    settling.find_urls()
+    assert work.publications.get().url == made.url
 
 
 # --- doubles ------------------------------------------------------------------------------------------------------
