@@ -40,6 +40,11 @@ def this_worker() -> UUID:
     return _this_worker
 
 
+def is_registered() -> bool:
+    """Whether this process is a publisher: not yet while it starts, and not any more while it ends."""
+    return _this_worker is not None
+
+
 def register_worker(*, slots: int, worker_id: UUID | None = None) -> UUID:
     """Make this process's row, alive for one lease from now, and share its ``slots`` out."""
     global _this_worker  # noqa: PLW0603 - one process, one worker

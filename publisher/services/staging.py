@@ -33,7 +33,7 @@ from publisher.services.agenda import Agenda, work_off
 from publisher.services.backoff import retry_delay
 from publisher.services.claiming import CLAIM_AHEAD, StageClaim
 from publisher.services.clocks import host_agrees
-from publisher.services.heartbeat import free_slots, this_worker
+from publisher.services.heartbeat import free_slots, is_registered, this_worker
 from publisher.services.holds import able_accounts
 from publisher.services.job import StageJob
 from publisher.services.marks import mark_condition
@@ -141,7 +141,7 @@ def agenda() -> Agenda:
 
 def _stage_next(account_id: UUID) -> bool:
     """Whether there was something to upload."""
-    if draining.stopping():
+    if draining.stopping() or not is_registered():
         return False
     with slots().place() as place:
         if place is None or not place.take_upload():
@@ -199,6 +199,8 @@ def _part_to_stage(work: Deviation) -> Publication | None:
     The others are marked as looked at.
     """
     known = {part.file_id: part for part in publications_of(work)}
+    if any(part.stage_lease_id is not None for part in known.values()):
+        return None  # by somebody who had the work's lock between our look at the lane and ours
     for position, file in enumerate(files_of(work)):
         variant = copy_for_deviantart(file)
         if variant is None:
