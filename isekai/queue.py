@@ -23,6 +23,14 @@ logger = structlog.get_logger(__name__)
 SENDING = {"max_retries": 0, "socket_connect_timeout": 0.5, "socket_timeout": 0.5, "retry_on_timeout": False}
 BROKER = Outage("broker")
 
+
+class _NoResult:
+    """What becomes of a task is not asked."""
+
+    def __init__(self, task_id: str) -> None:
+        self.id = task_id
+
+
 TakesOver = Callable[[str, list[str]], object]
 _takes_over: TakesOver | None = None
 
@@ -59,7 +67,14 @@ def _try_to_send(task_name: str, arguments: list[str], **options: Any) -> bool:
             block=True
         ) as producer:
             current_app.send_task(
-                task_name, args=arguments, producer=producer, retry=False, ignore_result=True, **options
+                task_name,
+                args=arguments,
+                producer=producer,
+                retry=False,
+                ignore_result=True,
+                # Celery's own would look for a result backend, in each thread anew and among all packages.
+                result_cls=_NoResult,  # type: ignore[arg-type]  # has what `send_task` needs of it
+                **options,
             )
     except (BrokerError, RedisError, OSError) as error:
         BROKER.noticed(error)

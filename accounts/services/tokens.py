@@ -88,7 +88,11 @@ class _Reading:
 
 
 def usable_token(
-    account_id: UUID, *, must_live_seconds: float | None = None, rejected_version: int | None = None
+    account_id: UUID,
+    *,
+    must_live_seconds: float | None = None,
+    rejected_version: int | None = None,
+    just_read: tuple[DeviantArtAccount, datetime] | None = None,
 ) -> Token:
     """An access token that will live ``must_live_seconds`` (None: the usual margin), renewed where that is needed.
 
@@ -96,13 +100,15 @@ def usable_token(
     current one, it is renewed whatever its expiry says. A token that lives shorter than asked for is handed out when it
     cannot be renewed at the moment, or when the refresh token may have been used up by a refresh whose answer was lost:
     trying that once more comes last, since DeviantArt may take it for theft. Waits while another process renews it.
+    ``just_read`` spares reading the account: as somebody read it a moment ago, with the database's clock then.
 
     Raises LoginLost, ForeignServer, TokenUnavailable, or SecretUnreadable. Must not be called inside a transaction.
     """
     margin = settings.TOKEN_REFRESH_MARGIN_SECONDS if must_live_seconds is None else must_live_seconds
     give_up_at = time.monotonic() + 2 * settings.TOKEN_REFRESH_LEASE_SECONDS
     while True:
-        reading = _read(account_id)
+        reading = _read(account_id) if just_read is None else _checked(*just_read)
+        just_read = None
         account = reading.account
         is_rejected = account.token_version == rejected_version
         is_alive = not is_rejected and reading.lives_for(ALIVE_SECONDS)
@@ -206,11 +212,15 @@ def _tell_of_lost_login(account: DeviantArtAccount) -> None:
 
 def _read(account_id: UUID) -> _Reading:
     account = DeviantArtAccount.objects.annotate(now=clock.DatabaseNow()).get(pk=account_id)
+    return _checked(account, account.now)
+
+
+def _checked(account: DeviantArtAccount, now: datetime) -> _Reading:
     if account.state != State.ACTIVE:
         raise LoginLost(reason=account.state_reason or account.state)
     if account.is_foreign:
         raise ForeignServer
-    return _Reading(account, account.now)
+    return _Reading(account, now)
 
 
 def _token_of(account: DeviantArtAccount) -> Token:

@@ -13,9 +13,16 @@ from accounts.services.tokens import Token, usable_token
 from deviantart.client import Client
 from deviations.models import Deviation
 from isekai import clock, faults
+from isekai.compiled import Compiled
 from publisher.errors import TooLateToSend
 from publisher.services.claiming import Claim, StageClaim
 from publisher.services.slots import Place
+
+# What was read with the work is news for so long, by this process's clock.
+READ_JUST_NOW_SECONDS = 1.0
+_works = Compiled(
+    lambda pk: Deviation.objects.filter(pk=pk).select_related("account").annotate(now=clock.DatabaseNow())
+)
 
 
 @dataclass(slots=True)
@@ -32,22 +39,27 @@ class Job:
     token: Token | None = field(default=None, repr=False)
     place: Place | None = None
     due_at_monotonic: float = 0.0
+    read_at: datetime | None = None
+    read_at_monotonic: float = 0.0
 
     @classmethod
     def of(cls, claim: Claim, *, place: Place | None = None) -> "Job":
-        works = Deviation.objects.select_related("account").annotate(now=clock.DatabaseNow())
-        deviation = works.get(pk=claim.deviation_id)
-        # The database's clock was read before its answer came, so what is counted from here is never early.
-        now: datetime = deviation.now
-        due = time.monotonic() + (claim.due_at - now).total_seconds()
-        if deviation.account is None:
-            raise ValueError("A constraint: what is on its way has an account.")
-        return cls(claim, deviation, deviation.account, place=place, due_at_monotonic=due)
+        asked_at = time.monotonic()
+        for deviation in _works(claim.deviation_id):
+            # The database's clock was read before its answer came, so what is counted from here is never early.
+            now: datetime = deviation.now  # type: ignore[attr-defined]  # an annotation
+            due = time.monotonic() + (claim.due_at - now).total_seconds()
+            if deviation.account is None:
+                raise ValueError("A constraint: what is on its way has an account.")
+            return cls(claim, deviation, deviation.account, None, place, due, now, asked_at)
+        raise Deviation.DoesNotExist
 
     def client(self) -> Client:
         """Raises LoginLost or TokenUnavailable."""
         if self.token is None:
-            self.token = usable_token(self.account.pk)
+            is_news = time.monotonic() - self.read_at_monotonic < READ_JUST_NOW_SECONDS
+            read = (self.account, self.read_at) if is_news and self.read_at is not None else None
+            self.token = usable_token(self.account.pk, just_read=read)
         return client_for(self.account, self.token)
 
     def renew_token(self) -> None:

@@ -10,12 +10,13 @@ from functools import cache
 from uuid import UUID
 
 import structlog
-from django.db.models import Exists, FilteredRelation, OuterRef, Q
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet
 
 from accounts.errors import LoginLost, TokenUnavailable
 from accounts.services.holding import defer_account
 from deviations.models import Deviation, DeviationFile
 from isekai import clock, faults, queue
+from isekai.compiled import Compiled
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication
 from publisher.services import draining, settling, steps
@@ -213,10 +214,7 @@ def prepare_publications(job: Job) -> list[Publication]:
 
 def files_of(deviation: Deviation) -> list[DeviationFile]:
     """The files that go out, each with its ``publish_copy``; raises ValueError when the mode allows no such number."""
-    copy = FilteredRelation("variants", condition=Q(variants__kind="publish"))
-    files = DeviationFile.objects.filter(deviation=deviation).annotate(publish_copy=copy)
-    # A FilteredRelation can be selected too, which the types do not know.
-    read: list[DeviationFile] = [*files.select_related("publish_copy").order_by("position")]  # type: ignore[misc]
+    read = _files(deviation.pk)
     if deviation.upload_mode == Deviation.UploadMode.SINGLE and len(read) != 1:
         raise ValueError(f"A work in single mode has one file, this one has {len(read)}.")
     return read
@@ -224,10 +222,26 @@ def files_of(deviation: Deviation) -> list[DeviationFile]:
 
 def publications_of(deviation: Deviation) -> list[Publication]:
     """What there is of them, each with its ``item_in_hand`` and ``was_tried``."""
+    return _publications(deviation.pk)
+
+
+def _query_files(deviation_id: UUID) -> QuerySet[DeviationFile]:
+    copy = FilteredRelation("variants", condition=Q(variants__kind="publish"))
+    files = DeviationFile.objects.filter(deviation=deviation_id).annotate(publish_copy=copy)
+    # A FilteredRelation can be selected too, which the types do not know.
+    return files.select_related("publish_copy").order_by("position")  # type: ignore[misc]
+
+
+def _query_publications(deviation_id: UUID) -> QuerySet[Publication]:
     item = FilteredRelation("stash_items", condition=Q(stash_items__state="in_hand"))
     publish_calls = Attempt.objects.publishing().filter(publication=OuterRef("pk"))
-    parts = Publication.objects.filter(deviation=deviation).annotate(item_in_hand=item, was_tried=Exists(publish_calls))
-    return [*parts.select_related("item_in_hand")]  # type: ignore[misc]  # as in `files_of`
+    parts = Publication.objects.filter(deviation=deviation_id).annotate(
+        item_in_hand=item, was_tried=Exists(publish_calls)
+    )
+    return parts.select_related("item_in_hand")  # type: ignore[misc]  # as above
+
+
+_files, _publications = Compiled(_query_files), Compiled(_query_publications)
 
 
 def _new_part(job: Job, file: DeviationFile, *, position: int) -> Publication:
