@@ -26,8 +26,11 @@ from deviantart.errors import AnswerLost, BlockPage, DeviantArtError, RateLimite
 from deviantart.micros import SECOND, micros, moment, text
 from isekai.outage import Outage
 
-_SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("breaker.lua").read_text(encoding="utf-8")
 _REMEMBERED_ACCOUNTS = 10_000
+
+# Keys and arguments of a script.
+Question = tuple[list[str], list[str]]
 
 
 class Scope(StrEnum):
@@ -147,11 +150,11 @@ class Breaker:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.config = config
-        self._redis = redis
+        self.redis = self._redis = redis
         self._host = host or socket.gethostname()
         self._prefix = prefix
         self._clock = clock
-        self._script = redis.register_script(_SCRIPT)
+        self._script = redis.register_script(SCRIPT)
         self._script_config = config.as_script()
         self._outage = Outage("redis (breaker)")
         self._alone = _Alone(config)
@@ -165,6 +168,31 @@ class Breaker:
         answer = self._run("ask", account, probe=token)
         if answer is None:
             return self._alone.before_call(account, token)
+        return self._as_found(account, token, answer)
+
+    def question(self, account: str, token: str | None) -> Question | None:
+        """What ``before_call`` asks Redis, for somebody who asks more than that at once; None: Redis is not asked."""
+        if not self.config.enabled or self._outage.lasts():
+            return None
+        return self._question("ask", account, probe=token)
+
+    def found(self, account: str, token: str | None, answer: list[Any]) -> Held | Probe | None:
+        """What ``before_call`` says to the answer to such a ``question``."""
+        return self._as_found(account, token, self._heard(account, answer))
+
+    def report(self, account: str, error: BaseException | None, *, started_at: float | None) -> Question | None:
+        """As ``question``, for ``after_call``."""
+        if not self.config.enabled or self._outage.lasts():
+            return None
+        started = 2**52 if started_at is None else round(started_at * SECOND)
+        about = {"outcome": outcome_of(error), "host": self._host, "account": account, "started": started}
+        return self._question("tell", account, **about)
+
+    def told(self, account: str, answer: list[Any]) -> Held | None:
+        """What ``after_call`` says to the answer to such a ``report``."""
+        return _as_told(self._heard(account, answer))
+
+    def _as_found(self, account: str, token: str | None, answer: tuple[str, str, int, int, str]) -> Held | Probe | None:
         what, scope, until, now, cause = answer
         if what == "held":
             return Held((until - now) / SECOND, moment(until), Scope(scope), Cause(cause))
@@ -229,10 +257,11 @@ class Breaker:
         answer = self._run("tell", account, outcome=outcome, host=self._host, account=account, **given)
         if answer is None:
             return self._alone.after_call(account, outcome, given.get("probe"), given.get("scope"))
-        what, scope, until, now, cause = answer
-        if what != "opened":
-            return None
-        return Held((until - now) / SECOND, moment(until), Scope(scope), Cause(cause))
+        return _as_told(answer)
+
+    def redis_is_away(self, error: Exception) -> None:
+        """Somebody who asked for us got no answer: for a while this process goes by what it knows."""
+        self._outage.noticed(error)
 
     def _run(self, operation: str, who: str, **given: Any) -> tuple[str, str, int, int, str] | None:
         """The script's answer; None while Redis is away."""
@@ -243,6 +272,10 @@ class Breaker:
         except (RedisError, OSError) as error:
             self._outage.noticed(error)
             return None
+        return self._heard(who, answer)
+
+    def _heard(self, who: str, answer: list[Any]) -> tuple[str, str, int, int, str]:
+        """The script's answer, of which this process remembers what is open."""
         self._outage.over()
         what, scope, until, now, cause, *known = answer
         for position, name in enumerate((who, None)):
@@ -251,6 +284,10 @@ class Breaker:
         return text(what), text(scope), until, now, text(cause)
 
     def _call(self, operation: str, who: str, **given: Any) -> Any:
+        keys, args = self._question(operation, who, **given)
+        return self._script(keys=keys, args=args)
+
+    def _question(self, operation: str, who: str, **given: Any) -> Question:
         known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         known["config"] = self._script_config
         now = self._clock() if self._clock is not None else time.time()
@@ -266,7 +303,14 @@ class Breaker:
             f"{self._prefix}:blocked:hosts",
             f"{self._prefix}:blocked:accounts",
         ]
-        return self._script(keys=keys, args=[operation, json.dumps(known)])
+        return keys, [operation, json.dumps(known)]
+
+
+def _as_told(answer: tuple[str, str, int, int, str]) -> Held | None:
+    what, scope, until, now, cause = answer
+    if what != "opened":
+        return None
+    return Held((until - now) / SECOND, moment(until), Scope(scope), Cause(cause))
 
 
 @dataclass(slots=True)

@@ -25,8 +25,12 @@ from deviantart.errors import DeviantArtError, RateLimited, Unreachable
 from deviantart.micros import SECOND, micros, moment, text
 from isekai.outage import Outage
 
-_SCRIPT = Path(__file__).with_name("pace.lua").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("pace.lua").read_text(encoding="utf-8")
 _REMEMBERED_ACCOUNTS = 10_000
+
+# Keys and arguments of the script, and what it returns: whether, when, its own time, why, and who had waited.
+Question = tuple[list[str], list[str]]
+Answer = tuple[int, int, int, Any, int, int]
 
 
 class Kind(StrEnum):
@@ -162,10 +166,10 @@ class Pace:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.config = config
-        self._redis = redis
+        self.redis = self._redis = redis
         self._prefix = prefix
         self._clock = clock
-        self._script = redis.register_script(_SCRIPT)
+        self._script = redis.register_script(SCRIPT)
         self._script_config = config.as_script()
         self._outage = Outage("redis (pace)")
         self._alone = _Alone(config)
@@ -184,10 +188,39 @@ class Pace:
         answer = self._run("ask", account, kind=kind, next_due=next_due_in_seconds)
         if answer is None:
             return self._alone.before_call(account, kind)
-        allowed, at, now, reason, is_paced, is_application_paced = answer
-        if allowed:
-            return Permit(account, kind, now / SECOND, bool(is_paced), bool(is_application_paced))
-        return Wait((at - now) / SECOND, moment(at), Reason(text(reason)))
+        return _as_found(account, kind, answer)
+
+    def question(self, account: str, kind: Kind, *, next_due_in_seconds: float | None = None) -> Question | None:
+        """What ``before_call`` asks Redis, for somebody who asks more than that at once; None: Redis is not asked."""
+        if not self.config.enabled or self._outage.lasts():
+            return None
+        return self._question("ask", account, kind=kind, next_due=next_due_in_seconds)
+
+    def found(self, account: str, kind: Kind, answer: Answer) -> Permit | Wait:
+        """What ``before_call`` says to the answer to such a ``question``."""
+        self._outage.over()
+        return _as_found(account, kind, answer)
+
+    def report(self, permit: Permit, error: BaseException | None = None) -> Question | None:
+        """As ``question``, for ``after_call``."""
+        outcome = _outcome(error)
+        if outcome is None or permit.is_local or not self.config.enabled or self._outage.lasts():
+            return None
+        return self._question("tell", permit.account, **_told(permit, outcome, error))
+
+    def told(self, permit: Permit, error: BaseException | None, answer: Answer) -> Wait | None:
+        """What ``after_call`` says to the answer to such a ``report``."""
+        self._outage.over()
+        return self._as_told(permit, _outcome(error), answer)
+
+    def _as_told(self, permit: Permit, outcome: str | None, answer: Answer) -> Wait | None:
+        if outcome == "accepted":
+            return None
+        _, until, now, *_ = answer
+        seconds = (until - now) / SECOND
+        is_application = outcome == "application_limited"
+        self._alone.remember(None if is_application else permit.account, seconds)
+        return Wait(seconds, moment(until), Reason.APPLICATION if is_application else Reason.PENALTY)
 
     def after_call(self, permit: Permit, error: BaseException | None = None) -> Wait | None:
         """Say what became of a call; a Wait when DeviantArt told us to slow down: nothing may start before it is over.
@@ -202,25 +235,10 @@ class Pace:
         retry_after = error.retry_after_seconds if isinstance(error, RateLimited) else None
         answer = None
         if not permit.is_local:
-            answer = self._run(
-                "tell",
-                permit.account,
-                outcome=outcome,
-                started=round(permit.started_at * SECOND),
-                paced=permit.is_paced,
-                application_paced=permit.is_application_paced,
-                retry_after=None if retry_after is None else micros(retry_after),
-                chance=random.random(),  # noqa: S311 - spread, no secret
-            )
+            answer = self._run("tell", permit.account, **_told(permit, outcome, error))
         if answer is None:
             return self._alone.after_call(permit.account, outcome, retry_after)
-        if outcome == "accepted":
-            return None
-        _, until, now, *_ = answer
-        seconds = (until - now) / SECOND
-        is_application = outcome == "application_limited"
-        self._alone.remember(None if is_application else permit.account, seconds)
-        return Wait(seconds, moment(until), Reason.APPLICATION if is_application else Reason.PENALTY)
+        return self._as_told(permit, outcome, answer)
 
     def reserve(self, account: UUID | str, in_seconds: float | None) -> None:
         """Say when the account's next work is due: no other call starts within one spacing before. None: nothing is."""
@@ -267,7 +285,11 @@ class Pace:
         seconds, micros = self._redis.time()
         return float(seconds + micros / SECOND)
 
-    def _run(self, operation: str, account: str, **given: Any) -> tuple[int, int, int, Any, int, int] | None:
+    def redis_is_away(self, error: Exception) -> None:
+        """Somebody who asked for us got no answer: for a while this process goes by what it knows."""
+        self._outage.noticed(error)
+
+    def _run(self, operation: str, account: str, **given: Any) -> Answer | None:
         """The script's answer; None while Redis is away."""
         if self._outage.lasts():
             return None
@@ -280,6 +302,10 @@ class Pace:
         return answer
 
     def _call(self, operation: str, account: str, **given: Any) -> Any:
+        keys, args = self._question(operation, account, **given)
+        return self._script(keys=keys, args=args)
+
+    def _question(self, operation: str, account: str, **given: Any) -> Question:
         if (next_due := given.pop("next_due", None)) is not None:
             given["next_due"] = micros(next_due)
         known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -290,7 +316,26 @@ class Pace:
             if (seconds := self._alone.held(who)) > 0:
                 known[name] = micros(seconds)
         keys = [f"{self._prefix}:account:{account}", self._application_key, f"{self._prefix}:remembers_since"]
-        return self._script(keys=keys, args=[operation, json.dumps(known)])
+        return keys, [operation, json.dumps(known)]
+
+
+def _as_found(account: str, kind: Kind, answer: Answer) -> Permit | Wait:
+    allowed, at, now, reason, is_paced, is_application_paced = answer
+    if allowed:
+        return Permit(account, kind, now / SECOND, bool(is_paced), bool(is_application_paced))
+    return Wait((at - now) / SECOND, moment(at), Reason(text(reason)))
+
+
+def _told(permit: Permit, outcome: str, error: BaseException | None) -> dict[str, Any]:
+    retry_after = error.retry_after_seconds if isinstance(error, RateLimited) else None
+    return {
+        "outcome": outcome,
+        "started": round(permit.started_at * SECOND),
+        "paced": permit.is_paced,
+        "application_paced": permit.is_application_paced,
+        "retry_after": None if retry_after is None else micros(retry_after),
+        "chance": random.random(),  # noqa: S311 - spread, no secret
+    }
 
 
 class _Alone:
