@@ -21,6 +21,17 @@ class DatabaseNow(Func):
     output_field = DateTimeField()
 
 
+class StatementNow(Func):
+    """The same, read once in a statement: an index can be searched by it, and thousands of rows compared with it.
+
+    For finding something. What decides whether a lease still runs needs `DatabaseNow`, as its statement may wait for a
+    lock meanwhile.
+    """
+
+    template = f"(SELECT {SQL_NOW})"
+    output_field = DateTimeField()
+
+
 def now() -> datetime:
     """The moment by this process's clock, aware, in UTC."""
     return timezone.now()

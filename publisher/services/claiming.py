@@ -81,7 +81,7 @@ def claimable(*, may_upload: bool = True, may_look: bool = True) -> DeviationQue
     in_flight = Deviation.objects.claimed().filter(account=OuterRef("account"))
     staged_now = Publication.objects.filter(deviation=OuterRef("pk"), stage_lease_id__isnull=False)
     due = (
-        Deviation.objects.due(clock.DatabaseNow() + CLAIM_AHEAD)
+        Deviation.objects.due(clock.StatementNow() + CLAIM_AHEAD)
         .filter(in_time(), account__in=DeviantArtAccount.objects.filter(able_accounts()))
         # A row that mixes two workspaces was forged or is a fault of ours: it must not reach anybody's gallery.
         .filter(~Exists(in_flight), ~Exists(staged_now), account__workspace=F("workspace"))

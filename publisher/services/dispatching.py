@@ -1,8 +1,12 @@
 """Waking the accounts that have something due. Losing any of these wake-ups costs a tick, never a work."""
 
 from datetime import datetime
+from functools import cache
+from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+from django.db import connection
 from django.db.models import Min
 from django.db.models.functions import Greatest
 
@@ -10,8 +14,13 @@ from accounts.models import DeviantArtAccount
 from deviations.models import Deviation
 from isekai import clock, queue
 from publisher.services.claiming import CLAIM_AHEAD, claimable
-from publisher.services.heartbeat import free_slots
 from publisher.services.holds import able_accounts
+
+# How many works all live publishers together can take now, as `free_slots` counts them.
+FREE_SLOTS = f"""
+    (SELECT coalesce(sum(slots), 0) FROM publisher_worker WHERE alive_until > {clock.SQL_NOW})
+    - (SELECT count(*) FROM deviations_deviation WHERE lease_id IS NOT NULL)
+"""  # noqa: S608 - constants alone
 
 
 def dispatch_due() -> int:
@@ -19,7 +28,10 @@ def dispatch_due() -> int:
 
     At most twice as many as there are free slots: the rest stays in the table, where it is not lost.
     """
-    account_ids = due_accounts(max(1, 2 * free_slots()))
+    sql, params = _due_sql(settings.DEVIANTART_BASE_URL, may_upload=True, may_look=True)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} LIMIT greatest(1, 2 * ({FREE_SLOTS}))", params)
+        account_ids = [row[0] for row in cursor.fetchall()]
     for account_id in account_ids:
         queue.send("publisher.publish_next", account_id)
     return len(account_ids)
@@ -27,9 +39,10 @@ def dispatch_due() -> int:
 
 def due_accounts(most: int, *, may_upload: bool = True, may_look: bool = True) -> list[UUID]:
     """Accounts of which something can be claimed now, the longest due first; conditions as in `claimable`."""
-    due = claimable(may_upload=may_upload, may_look=may_look)
-    longest = due.order_by().values("account_id").annotate(since=Min("due_at")).order_by("since")[:most]
-    return [row["account_id"] for row in longest]
+    sql, params = _due_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
+    with connection.cursor() as cursor:
+        cursor.execute(f"{sql} LIMIT %s", [*params, most])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def next_due_at() -> datetime | None:
@@ -37,10 +50,28 @@ def next_due_at() -> datetime | None:
 
     What is due already has been dispatched, or waits for the work of its account that is in flight, whose end wakes it.
     """
-    to_come = (
+    sql, params = _coming_sql(settings.DEVIANTART_BASE_URL)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT min(claimable_at) FROM ({sql}) coming", params)  # noqa: S608 - made below
+        moment: datetime | None = cursor.fetchone()[0]
+    return moment
+
+
+# Asked every few moments: making these of the querysets costs more than running them. ``_base_url`` is among the
+# parameters (see `able_accounts`).
+@cache
+def _due_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> tuple[str, tuple[Any, ...]]:
+    due = claimable(may_upload=may_upload, may_look=may_look)
+    longest = due.order_by().values("account_id").annotate(since=Min("due_at")).order_by("since")
+    return longest.query.sql_with_params()
+
+
+@cache
+def _coming_sql(_base_url: str) -> tuple[str, tuple[Any, ...]]:
+    coming = (
         Deviation.objects.waiting()
         .filter(account__in=DeviantArtAccount.objects.filter(able_accounts(deferred=True)))
         .annotate(claimable_at=Greatest("due_at", "account__not_before"))
-        .filter(claimable_at__gt=clock.DatabaseNow() + CLAIM_AHEAD)
+        .filter(claimable_at__gt=clock.StatementNow() + CLAIM_AHEAD)
     )
-    return to_come.aggregate(next=Min("claimable_at"))["next"]
+    return coming.order_by().values("claimable_at").query.sql_with_params()

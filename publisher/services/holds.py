@@ -16,7 +16,7 @@ def able_accounts(*, deferred: bool = False) -> Q:
 
     ``deferred``: also those that may as soon as DeviantArt's own wait is over.
     """
-    over = Q(not_before__isnull=True) | Q(not_before__lte=clock.DatabaseNow())
+    over = Q(not_before__isnull=True) | Q(not_before__lte=clock.StatementNow())
     return Q(
         Q() if deferred else over,
         ~Exists(InstallationHold.objects.all()),
@@ -31,4 +31,4 @@ def able_accounts(*, deferred: bool = False) -> Q:
 def in_time() -> Q:
     """Of works that may still go out by themselves: not too late, or begun already."""
     limit = F("account__late_limit_seconds") * timedelta(seconds=1)
-    return Q(publish_at__gt=clock.DatabaseNow() - limit) | Q(status=Deviation.Status.PUBLISHING)
+    return Q(publish_at__gt=clock.StatementNow() - limit) | Q(status=Deviation.Status.PUBLISHING)

@@ -48,7 +48,7 @@ def test_the_number_of_queries_does_not_grow_with_what_is_due(
 ):
     for _ in range(5):
         make_due()
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(1):
         dispatching.dispatch_due()
 
 
