@@ -12,6 +12,8 @@ from django_structlog.celery import signals
 from isekai.logging import correlation_id
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "isekai.settings")
+# Celery would load every page and form to check them, and then not say what it found; `SensibleSettings` does.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 app = Celery("isekai")
 app.config_from_object("django.conf:settings", namespace="CELERY")
