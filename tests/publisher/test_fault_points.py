@@ -21,9 +21,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import connection
-from redis import Redis
 
 from accounts.models import DeviantArtAccount
 from accounts.services.tokens import TOKEN_FIELDS, store_tokens
@@ -34,6 +32,7 @@ from isekai.faults import POINTS
 from publisher.models import Publication
 from publisher.services.marks import become_another_installation
 from tests.connecting import connected_account
+from tests.isekai.conftest import OwnRedis
 from tests.processes import ROOT, Processes
 from tests.publisher.works import make_works
 from tests.sandbox_process import SandboxProcess
@@ -41,8 +40,6 @@ from tests.sandbox_process import SandboxProcess
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 LANES = 4
-# Each lane's queue and cache: those after the ones that parallel test processes use.
-FIRST_REDIS = 6
 STARTING_SECONDS = 60
 STARTS = 3
 # Before the time scale. Longer than usual, since four publishers start at once where two can run.
@@ -151,9 +148,11 @@ def stops() -> list[Case]:
 class Lane:
     """An installation of its own: a copy of the test's database, queues of its own, and a line of publishers."""
 
-    def __init__(self, number: int, sandbox: SandboxProcess, folder: Path) -> None:
+    def __init__(self, number: int, sandbox: SandboxProcess, redis: OwnRedis, folder: Path) -> None:
         self.number = number
         self.sandbox = sandbox
+        # Its queue; the cache is in the database behind that.
+        self.redis_url = urlsplit(redis.url)._replace(path=f"/{2 * number}").geturl()
         self.faults = folder / f"faults-{number}"
         self.faults.mkdir()
         self.log = folder / f"publishers-{number}.log"
@@ -170,13 +169,6 @@ class Lane:
     def start_forker(self) -> None:
         at = connection.settings_dict
         url = f"postgresql://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{self.database}"
-        queue_and_cache = [
-            urlsplit(settings.REDIS_URL)._replace(path=f"/{FIRST_REDIS + 2 * self.number + offset}").geturl()
-            for offset in range(2)
-        ]
-        for each in queue_and_cache:
-            with Redis.from_url(each) as redis:
-                redis.flushdb()
         self.forker = subprocess.Popen(
             [sys.executable, "-m", "tests.publisher.forking", str(self.log)],
             cwd=ROOT,
@@ -184,7 +176,7 @@ class Lane:
                 **os.environ,
                 "DATABASE_URL": url,
                 "DATABASE_DIRECT_URL": url,
-                "REDIS_URL": queue_and_cache[0],
+                "REDIS_URL": self.redis_url,
                 "DEVIANTART_BASE_URL": self.sandbox.base_url,
                 "DEVIANTART_CLIENT_ID": self.sandbox.client_id,
                 "DEVIANTART_CLIENT_SECRET": self.sandbox.client_secret,
@@ -344,9 +336,18 @@ class Lane:
 
 
 @pytest.fixture
-def lanes(transactional_db: None, tmp_path: Path) -> Iterator[list[Lane]]:
+def redis(tmp_path: Path) -> Iterator[OwnRedis]:
+    """Of the lanes alone: the databases of the shared one are shared out among test processes already."""
+    server = OwnRedis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def lanes(transactional_db: None, redis: OwnRedis, tmp_path: Path) -> Iterator[list[Lane]]:
     with SandboxProcess(app_name="Isekai", seed=7) as sandbox, Processes(sandbox):
-        made = [Lane(number, sandbox, tmp_path) for number in range(LANES)]
+        made = [Lane(number, sandbox, redis, tmp_path) for number in range(LANES)]
         # A database can be copied while nobody is connected to it.
         template = connection.settings_dict["NAME"]
         connection.close()
