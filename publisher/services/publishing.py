@@ -10,6 +10,7 @@ from functools import cache
 from uuid import UUID
 
 import structlog
+from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, FilteredRelation, OuterRef, Q, QuerySet
 
 from accounts.errors import LoginLost, TokenUnavailable
@@ -24,7 +25,7 @@ from publisher.services.agenda import Agenda, work_off
 from publisher.services.claiming import Claim, claim_next, end, finish, held, leave_be, let_go, put_back
 from publisher.services.dispatching import due_accounts
 from publisher.services.failing import scaled
-from publisher.services.heartbeat import this_worker
+from publisher.services.heartbeat import is_registered, this_worker
 from publisher.services.job import Job
 from publisher.services.slots import CRASHES_BEFORE_ALONE, LOOK_UP, PLACE, UPLOAD, Place, slots
 from publisher.services.turns import NotYet
@@ -33,6 +34,8 @@ from publisher.services.writing import until_written
 logger = structlog.get_logger(__name__)
 
 TOKEN_UNAVAILABLE_SECONDS = 5.0
+# After the database was away in the middle of a work.
+OUTAGE_SECONDS = 1.0
 # After a fault of our own, by how often it happened to this work: then it is given up, unless it may be live.
 FAULT_SECONDS = (5.0, 15.0, 30.0)
 # When the others took too long for a work that must run alone.
@@ -73,7 +76,7 @@ def _read_agenda() -> list[UUID]:
 
 def _bring_out_next(account_id: UUID) -> bool:
     """Whether there was something to bring out."""
-    if draining.stopping():
+    if draining.stopping() or not is_registered():
         return False
     with slots().place() as place:
         if place is None:
@@ -108,6 +111,10 @@ def _bring_out(claim: Claim, place: Place) -> None:
         _carry_on_while_the_login_lasts(claim, place)
     except ClaimLost:
         logger.warning("claim_lost", lease_id=str(claim.lease_id))
+    except (OperationalError, InterfaceError) as error:
+        # The database was away: no fault of ours, and none of the work. What was written down by then says all.
+        logger.warning("database_lost", error=type(error).__name__)
+        until_written(lambda: _let_go_after_an_outage(claim))
     except Exception:
         # Whatever it was, this process goes on, so its lease would hold the work for ever.
         logger.exception("publishing_broke_off")
@@ -267,6 +274,13 @@ def _make_ready(job: Job, part: Publication, *, position: int) -> None:
             part.state, part.failures, part.crashes = Publication.State.PENDING, 0, 0
             part.is_alone = False
         part.save(update_fields=["account", "position", "state", "failures", "crashes", "is_alone"])
+
+
+def _let_go_after_an_outage(claim: Claim) -> None:
+    try:
+        put_back(claim, in_seconds=scaled(OUTAGE_SECONDS))
+    except ClaimLost:
+        logger.warning("claim_lost", lease_id=str(claim.lease_id))
 
 
 def _let_go_after_a_fault(claim: Claim) -> None:

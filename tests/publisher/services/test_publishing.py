@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from accounts.errors import LoginLost
 from accounts.models import AuditEvent, DeviantArtAccount, Notification
@@ -402,3 +403,19 @@ def test_single_mode_refuses_to_pretend(deviantart: FakeDeviantArt, worker: Work
     work = run(DueDeviationFactory(files=2, account__base_url="http://127.0.0.1:9080"))
     assert (work.status, deviantart.calls) == (Deviation.Status.SCHEDULED, [])
     assert not Publication.objects.exists()
+
+
+def test_a_database_that_goes_away_again_and_again_is_no_fault_of_the_work(
+    deviantart: FakeDeviantArt, make_due: MakeDue, monkeypatch: pytest.MonkeyPatch
+):
+    def lose_the_connection(*_arguments: Any, **_options: Any) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deviantart, "submit", lose_the_connection)
+        work = make_due()
+        for _ in range(6):
+            work = run(work)
+            assert (work.status, work.reason_code, work.lease_id) == (Deviation.Status.SCHEDULED, "", None)
+            make_due_again(work)
+    assert run(work).status == Deviation.Status.PUBLISHED
