@@ -53,7 +53,9 @@ RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" \
 FROM base AS isekai
 # Owned by root: the processes cannot change their own code.
 COPY --from=build-isekai /app /app
-ENV ISEKAI_ENV=production
+# Else each of many threads gets memory of its own to keep, which never comes back.
+ENV ISEKAI_ENV=production \
+    MALLOC_ARENA_MAX=2
 USER 10001:10001
 EXPOSE 4000 8000
 # For web; docker-compose.yml asks the workers on their own port.

@@ -147,7 +147,8 @@ class Publishers:
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
             cwd=ROOT,
-            env={**os.environ, "DEVIANTART_BASE_URL": self._server.base_url, **environment},
+            # As in the image of production.
+            env={"MALLOC_ARENA_MAX": "2", **os.environ, "DEVIANTART_BASE_URL": self._server.base_url, **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
