@@ -27,7 +27,14 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from redis import Redis
 
 from accounts.errors import LoginLost, TokenUnavailable
@@ -57,16 +64,19 @@ from deviations.models import Deviation, FileVariant
 from deviations.services import drafting, scheduling, trashing
 from isekai import clock, faults
 from publisher.errors import ClaimLost
-from publisher.models import Attempt, Publication, StashItem, Worker
+from publisher.models import Attempt, GalleryCheck, Publication, StashItem, Worker
 from publisher.services import (
     claiming,
     deciding,
     evidence,
+    guarding,
     heartbeat,
     job,
+    marks,
     publishing,
     recognising,
     rescuing,
+    restoring,
     settling,
     staging,
     steps,
@@ -129,32 +139,36 @@ class Gallery(FakeDeviantArt):
         self._watch_for_a_blind_repeat(item_id)
         call = Call(self.world.now())
         self.publish_calls.setdefault(item_id, []).append(call)
-        was_published = self.items[item_id]["published"]
+        was_published, restores = self.items[item_id]["published"], self.world.restores
         self.world.at("on_the_wire")
         if self.publish_answers and isinstance(self.publish_answers[0], LostLate):
             arrives_at = min(self.world.now() + timedelta(seconds=self.publish_answers.popleft().seconds), call.over_at)
-            self.world.late.append((arrives_at, lambda: self._arrive_late(item_id, fields, was_published)))
+            self.world.late.append((arrives_at, lambda: self._arrive_late(item_id, fields, was_published, restores)))
             raise AnswerLost
         try:
-            receipt = self._answer(self.publish_answers, lambda: self._arrive(item_id, fields, was_published))
+            receipt = self._answer(self.publish_answers, lambda: self._arrive(item_id, fields, was_published, restores))
         except DeviantArtError as error:
             call.known = not isinstance(error, (AnswerLost, ServerFailed))
             raise
         call.known = True
         return receipt
 
-    def _arrive(self, item_id: int, fields: dict[str, Any], was_published: bool) -> PublishReceipt:
+    def _arrive(self, item_id: int, fields: dict[str, Any], was_published: bool, restores: int) -> PublishReceipt:
         if was_published:
             raise AlreadyPublished(error_code=9, http_status=400)
         self.items[item_id]["published"] = False
         receipt = self._publish(item_id, fields)
-        self.world.appeared(self, self.items[item_id])
+        self.world.appeared(self, self.items[item_id], restores)
         return receipt
 
-    def _arrive_late(self, item_id: int, fields: dict[str, Any], was_published: bool) -> None:
+    def _arrive_late(self, item_id: int, fields: dict[str, Any], was_published: bool, restores: int) -> None:
         """What DeviantArt does after the connection is gone."""
         with contextlib.suppress(AlreadyPublished):
-            self._arrive(item_id, fields, was_published)
+            self._arrive(item_id, fields, was_published, restores)
+
+    def made_of(self, body: bytes) -> set[str]:
+        """Which deviations calls have made of a file."""
+        return {made for item_id, made in self.made.items() if self.items[item_id]["body"] == body}
 
     def deviation_metadata(self, ids: Sequence[str], *, ext_submission: bool = False) -> tuple[Metadata, ...]:
         known = super().deviation_metadata(ids, ext_submission=ext_submission)
@@ -257,12 +271,15 @@ class Engine(RuleBasedStateMachine):
         self.bodies: dict[str, bytes] = {}
         self.hashes: dict[bytes, str] = {}
         self.work_of: dict[bytes, UUID] = {}
+        self.body_of: dict[UUID | None, bytes] = {}
         self.works: list[UUID] = []
         self.appearances: list[tuple[UUID, bytes]] = []
         self.cancelled: set[UUID] = set()
         self.late: list[tuple[datetime, Callable[[], None]]] = []
         self.plan: Plan = {}
         self.wire_until: datetime | None = None
+        # How often the database was put back to what it was.
+        self.restores = 0
         self.at_work: list[UUID] = []
         self.killed_at_work: set[UUID] = set()
         self.token_answers: list[Exception] = []
@@ -298,17 +315,22 @@ class Engine(RuleBasedStateMachine):
         gate = Gate(Pace(Redis(), PaceConfig(enabled=False)), Breaker(Redis(), BreakerConfig(enabled=False)))
         patch("publisher.services.turns.gate", lambda: gate)
         patch(storage, "open_stream", lambda key, offset=0, **_options: io.BytesIO(self.bodies[key][offset:]))
-        patch("publisher.services.marks.raise_mark", lambda *_arguments, **_options: None)
+        self._patch_marks()
         for module in (publishing, staging):
             patch(module, "slots", lambda: self.slots)
-        patch(recognising, "perceptual_hash", lambda body: self.hashes[body])
-        for module in (job, recognising):
+        for module in (recognising, restoring):
+            patch(module, "perceptual_hash", lambda body: self.hashes[body])
+        for module in (job, recognising, restoring):
             patch(module, "client_for", lambda account, _token: self.galleries[account.pk])
             patch(module, "usable_token", self._token)
         ours = SimpleNamespace(monotonic=self._monotonic, sleep=self.wait, perf_counter=self._monotonic)
         for name, module in list(sys.modules.items()):
             if name.startswith("publisher.services.") and getattr(module, "time", None) is time:
                 patch(module, "time", ours)
+
+    def _patch_marks(self) -> None:
+        """This database forgets nothing, so that nothing need be remembered elsewhere."""
+        self.patches.setattr(marks, "raise_mark", lambda *_arguments, **_options: None)
 
     def _token(self, _account_id: UUID, **_options: Any) -> Token:
         if self.token_answers:
@@ -367,10 +389,12 @@ class Engine(RuleBasedStateMachine):
 
     # --- what is watched ---
 
-    def appeared(self, gallery: Gallery, item: dict[str, Any]) -> None:
+    def appeared(self, gallery: Gallery, item: dict[str, Any], restores: int) -> None:
         """A deviation has become public: at this moment its work must have wanted that."""
+        self.appearances.append((self.work_of[item["body"]], item["body"]))
+        if restores != self.restores:
+            return  # a call that this database knows nothing of
         work = Deviation.objects.get(pk=self.work_of[item["body"]])
-        self.appearances.append((work.pk, item["body"]))
         self.must(work.pk not in self.cancelled, "published after it was cancelled")
         self.must(work.publish_at is not None and work.publish_at <= self.now(), "published before its time")
         self.must(gallery.account_id == work.account_id, "published for another account")
@@ -385,9 +409,8 @@ class Engine(RuleBasedStateMachine):
     def every_promise_holds(self) -> None:
         bodies = [body for _work, body in self.appearances]
         self.must(len(bodies) == len(set(bodies)), "a file was published twice")
-        for part in Publication.objects.live().prefetch_related("stash_items"):
-            made = self.galleries[part.account_id].made
-            own = {made[item.item_id] for item in part.stash_items.all() if item.item_id in made}
+        for part in Publication.objects.live():
+            own = self.galleries[part.account_id].made_of(self.body_of[part.file_id])
             self.must(bool(own), "something counts as published that is not")
             self.must(part.remote_deviation_id in {None, *own}, "a work has another one's address")
         with connection.cursor() as cursor:
@@ -426,13 +449,17 @@ class Engine(RuleBasedStateMachine):
             scheduled_zone="UTC",
         )
         self.works.append(work.pk)
-        for look in looks:
+        for each in looks:
             body = f"{len(self.bodies)}".encode()
+            look = self._look_of(body, each)
             sha256 = hashlib.sha256(body).hexdigest()
             file = DeviationFileFactory(deviation=work, sha256=sha256, size=len(body))
             PublishVariantFactory(file=file, perceptual_hash=look)
             self.bodies[FileVariant.objects.get(file=file).storage_key] = body
-            self.hashes[body], self.work_of[body] = look, work.pk
+            self.hashes[body], self.work_of[body], self.body_of[file.pk] = look, work.pk, body
+
+    def _look_of(self, _body: bytes, look: str) -> str:
+        return look
 
     @rule(
         after=st.sampled_from([0, 0, 0.6, 3.0, 8.0]),
@@ -591,9 +618,10 @@ class Engine(RuleBasedStateMachine):
         self.token_answers = []
         DeviantArtAccount.objects.update(state="active")
         for _ in range(60):
-            if not Deviation.objects.exclude(status__in=ENDED).exists():
+            if not (Deviation.objects.exclude(status__in=ENDED).exists() or GalleryCheck.objects.pending().exists()):
                 break
             rescuing.rescue_stuck()
+            restoring.check_galleries()
             for account in self.accounts:
                 self._work_on(publishing.publish_next, account.pk)
             self.wait(3.0)
@@ -608,10 +636,123 @@ class Engine(RuleBasedStateMachine):
         self.every_promise_holds()
 
 
-def run(*, examples: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
+@dataclass(frozen=True)
+class Backup:
+    """What the database was at a moment, as a savepoint, and what the model knew of it then."""
+
+    savepoint: str
+    last_attempt_id: int
+    works: list[UUID]
+    cancelled: set[UUID]
+    mark: marks.Mark
+    publish_calls: int
+
+
+class WriteAtOnce:
+    """For marks: what is wanted is written by whoever wants it, as no thread of its own would be the same each time."""
+
+    def __init__(self, _name: str, write: Callable[[], None], *, pause: float) -> None:
+        self.want = write
+
+
+class ForgetfulEngine(Engine):
+    """The same, over a database that is put back to an earlier moment, while DeviantArt keeps what it has.
+
+    Each file has a look of its own: what looks alike and has one title is told apart by nobody after that.
+    """
+
+    def _begin(self) -> transaction.Atomic:
+        self.backup: Backup | None = None
+        self.remembered = marks.Mark()
+        block = super()._begin()
+        restoring.compare_with_mark()
+        return block
+
+    def _patch_marks(self) -> None:
+        """They are kept in this object, as if it were the bucket."""
+        patch = self.patches.setattr
+        marks.forget_everything()
+        patch(marks, "Writer", WriteAtOnce)
+        patch(marks, "_write_to_redis", lambda *_arguments: None)
+        patch(marks, "_read_from_redis", lambda _installation: None)
+        patch(marks, "_write_to_bucket", lambda _installation, _name, mark: self._remember(mark))
+        patch(marks.Keeper, "_read_from_bucket", lambda _keeper: self.remembered)
+
+    def _remember(self, mark: marks.Mark) -> None:
+        self.remembered |= mark
+
+    def _look_of(self, body: bytes, look: str) -> str:
+        return hashlib.sha256(body).hexdigest()[:16]
+
+    @rule()
+    def the_database_is_backed_up(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT last_value FROM publisher_attempt_id_seq")
+            last_attempt_id = cursor.fetchone()[0]
+        self.backup = Backup(
+            transaction.savepoint(),
+            last_attempt_id,
+            list(self.works),
+            set(self.cancelled),
+            self.remembered,
+            self._publish_calls(),
+        )
+
+    def _publish_calls(self) -> int:
+        return sum(gallery.calls.count("publish") for gallery in self.galleries.values())
+
+    def _is_noticed(self) -> bool:
+        """A call that nobody saw the end of is not remembered; a database that forgets nothing else seems whole."""
+        assert self.backup is not None
+        return self.backup.publish_calls == self._publish_calls() or self.backup.mark != self.remembered
+
+    @precondition(lambda self: self.backup is not None and self._is_noticed())
+    @rule(survives=st.booleans())
+    def the_backup_is_restored(self, survives: bool) -> None:
+        """Under a publisher that ``survives`` and remembers, or before one that has just begun."""
+        assert self.backup is not None
+        transaction.savepoint_rollback(self.backup.savepoint)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval('publisher_attempt_id_seq', %s)", [self.backup.last_attempt_id])
+        self._set_clock()
+        self.restores += 1
+        self.works, self.cancelled = list(self.backup.works), set(self.backup.cancelled)
+        if survives:
+            # As after a real restore: tables that were made anew are another database to whoever compared.
+            marks.keeper().server = "the one before"
+            # Before it has looked at all, it must see in its claims that this is so.
+            for account in self.accounts:
+                self._work_on(publishing.publish_next, account.pk)
+                self._work_on(staging.stage_next, account.pk)
+            guarding.watch()
+        else:
+            marks.forget_everything()
+            restoring.compare_with_mark()
+            self.worker = self._new_worker()
+
+    @rule()
+    def the_galleries_are_compared(self) -> None:
+        restoring.check_galleries()
+
+    def _come_to_rest(self) -> None:
+        super()._come_to_rest()
+        live = Publication.objects.live().values("file_id")
+        for work in Deviation.objects.kept().exclude(status__in=["published", "needs_decision"]):
+            for file in work.files.exclude(pk__in=live):
+                made = self.galleries[work.account_id].made_of(self.body_of[file.pk])
+                assert not made, "it is live, and nobody was asked"
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            marks.forget_everything()
+
+
+def run(engine: type[Engine] = Engine, *, examples: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
     """So many runs of the model, the same ones each time."""
     run_state_machine_as_test(
-        Engine,
+        engine,
         settings=hypothesis_settings(
             max_examples=examples,
             stateful_step_count=15,
@@ -627,6 +768,11 @@ def run(*, examples: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
 @pytest.mark.django_db
 def test_whatever_happens_in_whatever_order_every_promise_holds():
     run(examples=30)
+
+
+@pytest.mark.django_db
+def test_what_a_database_has_forgotten_is_recognised_or_asked_about_and_never_published_again():
+    run(ForgetfulEngine, examples=30)
 
 
 # --- the model can fail ---------------------------------------------------------------------------------------------
@@ -709,3 +855,17 @@ def test_the_model_finds_what_is_broken(
     mutate(monkeypatch)
     with pytest.raises((AssertionError, IntegrityError), match=promise):
         run(examples=200, phases=(Phase.generate,))
+
+
+def with_marks_that_nobody_compares(patch: pytest.MonkeyPatch) -> None:
+    """A database that has forgotten something is taken for one that knows everything."""
+    patch.setattr(marks, "missing", lambda _mark: ())
+    for module in (marks, claiming):
+        patch.setattr(module, "mark_params", lambda: [None, None, True])
+
+
+@pytest.mark.django_db
+def test_the_model_finds_what_is_broken_after_a_restore(monkeypatch: pytest.MonkeyPatch):
+    with_marks_that_nobody_compares(monkeypatch)
+    with pytest.raises(AssertionError, match="a file was published twice"):
+        run(ForgetfulEngine, examples=200, phases=(Phase.generate,))
