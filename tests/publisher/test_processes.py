@@ -87,6 +87,8 @@ def test_works_with_one_title_survive_a_publisher_that_is_killed_at_every_point(
         (publisher,) = system.start("publisher")
         wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
         assert (publisher.returncode, system.happened(point)) == (-signal.SIGKILL, True), system.log()
+        # On a slow machine the same work may be in hand each time, and none of these deaths is its own.
+        Publication.objects.update(crashes=0)
     system.start("publisher")
     wait_until(all_published, seconds=90, what=lambda: statuses() + system.log())
     wait_until(all_have_urls, seconds=90, what=system.log)

@@ -1,8 +1,10 @@
 """Works that are to go out, with their files in storage, for tests that run real publishers."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
+
+from django.db import transaction
 
 from accounts.models import DeviantArtAccount
 from deviations import storage
@@ -23,23 +25,29 @@ def make_works(
     due = clock.now() + ahead
     made = []
     for number in range(count):
-        work: Deviation = DeviationFactory(
-            workspace=account.workspace,
-            account=account,
-            title=title,
-            upload_mode=Deviation.UploadMode.SINGLE if files == 1 else Deviation.UploadMode.MULTIPLE,
-            status=Deviation.Status.SCHEDULED,
-            scheduled_at=due,
-            publish_at=due,
-            scheduled_zone="UTC",
-        )
-        for part in range(files):
-            body = pictures.png(seed * 100 + number + part * 1000)
-            file: DeviationFile = DeviationFileFactory(deviation=work)
-            PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
-            put(file, body)
-        made.append(work.pk)
+        bodies = [pictures.png(seed * 100 + number + part * 1000) for part in range(files)]
+        # A publisher that runs already must not find one whose files are not there yet.
+        with transaction.atomic():
+            made.append(_make_work(account, bodies, title=title, due=due))
     return made
+
+
+def _make_work(account: DeviantArtAccount, bodies: list[bytes], *, title: str, due: datetime) -> UUID:
+    work: Deviation = DeviationFactory(
+        workspace=account.workspace,
+        account=account,
+        title=title,
+        upload_mode=Deviation.UploadMode.SINGLE if len(bodies) == 1 else Deviation.UploadMode.MULTIPLE,
+        status=Deviation.Status.SCHEDULED,
+        scheduled_at=due,
+        publish_at=due,
+        scheduled_zone="UTC",
+    )
+    for body in bodies:
+        file: DeviationFile = DeviationFileFactory(deviation=work)
+        PublishVariantFactory(file=file, perceptual_hash=perceptual_hash(body))
+        put(file, body)
+    return work.pk
 
 
 def put(file: DeviationFile, body: bytes) -> None:
