@@ -331,7 +331,9 @@ def test_code_6_is_repeated_after_half_a_minute_and_after_two_each_time_after_a_
     deviantart: FakeDeviantArt, make_picture: MakeDue, later: Callable[[float], None]
 ):
     deviantart.publish_answers.extend([failed_to_publish() for _ in range(3)])
-    work = run(make_picture())
+    work = make_picture()
+    later(0)  # from here on the clock stands still in between
+    work = run(work)
     assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "try_later")
     assert 24 <= wait_of(work) + 1 <= 37
     later(4)
@@ -438,6 +440,7 @@ def test_an_upload_that_is_answered_strangely_is_tried_three_times_more_and_the_
 ):
     deviantart.submit_answers.extend([Unexpected(description="Tea?") for _ in range(4)])
     work, waits = make_picture(), []
+    later(0)  # from here on the clock stands still in between
     for _ in range(3):
         work = run(work)
         waits.append(wait_of(work))
