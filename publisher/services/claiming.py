@@ -36,12 +36,13 @@ WORKER_IS_ALIVE = f"""
     EXISTS (SELECT 1 FROM publisher_worker w WHERE w.id = %s AND w.alive_until > {clock.SQL_NOW})
 """  # noqa: S608 - constants alone
 
-# The subquery locks the row that it finds, so that two workers never take the same one; it is run once.
+# The subqueries lock the row that they find, so that two workers never take the same one; each is run once at most.
+# What nobody knows about comes first: behind the backlog of its account it might wait for hours.
 CLAIM = f"""
     UPDATE deviations_deviation
     SET status = CASE WHEN status = 'scheduled' THEN 'uploading' ELSE status END,
         worker_id = %s, lease_id = %s, updated_at = %s
-    WHERE id = ({{earliest}} FOR UPDATE OF deviations_deviation SKIP LOCKED) AND {WORKER_IS_ALIVE}
+    WHERE id = coalesce({{candidates}}) AND {WORKER_IS_ALIVE}
         AND {MARK_SQL}
     RETURNING id, workspace_id, due_at
 """  # noqa: S608 - constants alone
@@ -123,13 +124,18 @@ ANY_ACCOUNT = UUID(int=0)
 
 @cache
 def _claim_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> tuple[str, list[Any]]:
-    """The statement and the parameters of its subquery: making them of the querysets costs more than running it.
+    """The statement and the parameters of its subqueries: making them of the querysets costs more than running it.
 
     ``_base_url`` is among the parameters (see `able_accounts`).
     """
     works = claimable(may_upload=may_upload, may_look=may_look).filter(account_id=ANY_ACCOUNT)
-    earliest, params = works.order_by("due_at", "pk").values("pk")[:1].query.sql_with_params()
-    return CLAIM.format(earliest=earliest), list(params)
+    unconfirmed = [works.filter(unconfirmed_since__isnull=False)] if may_look else []
+    found = [
+        each.order_by("due_at", "pk").values("pk")[:1].query.sql_with_params()
+        for each in (*unconfirmed, works.filter(unconfirmed_since__isnull=True))
+    ]
+    candidates = ", ".join(f"({sql} FOR UPDATE OF deviations_deviation SKIP LOCKED)" for sql, _params in found)
+    return CLAIM.format(candidates=candidates), [each for _sql, params in found for each in params]
 
 
 @contextmanager

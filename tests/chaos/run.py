@@ -185,6 +185,7 @@ class Run:
         system.sandbox.profile(drawn_faults=[])
         self._rest(system, striker)
         load.end()
+        system.retire_ours()
         made = [str(piece.id) for artist in artists for piece in artist.pieces]
         from django.db import connection
 

@@ -24,6 +24,8 @@ from tests.processes import Processes
 from tests.sandbox_process import SandboxProcess
 
 # So many seconds after it died a process of ours is started again, as a supervisor would do it.
+# A publisher's drain at a tenth, and what the last writes may take.
+RETIRING_SECONDS = 20.0
 RESTART_SECONDS = (0.2, 1.0)
 FAKETIME = [
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
@@ -125,6 +127,19 @@ class System:
             if post.process is not None and post.continue_at is None and _state(post.process.pid) == "T":
                 return post
         return None
+
+    def retire_ours(self) -> None:
+        """Ask every process of ours to end, and start none again: what is read afterwards is of one moment."""
+        self.down.add("ours")
+        running = [post.process for post in self.posts if post.process is not None]
+        for process in running:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+                process.terminate()
+        for process in running:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(RETIRING_SECONDS)
+        self.end_ours()
 
     def end_ours(self) -> None:
         """Kill every process of ours, and start none until ``down`` is emptied."""

@@ -437,3 +437,27 @@ def test_a_rescued_work_goes_before_what_fell_due_later(worker: Worker, make_due
     again = claim_next(work.account.pk, worker.pk)
     assert again is not None
     assert again.deviation_id == work.pk
+
+
+def test_what_nobody_knows_about_goes_before_the_backlog_of_its_account(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due(publish_at=clock.now() - timedelta(minutes=1))
+    assert work.account is not None
+    crash_at(work, worker, Attempt.Step.PUBLISH)
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.now())
+    make_due(b"other", account=work.account, workspace=work.workspace, publish_at=clock.now() - timedelta(minutes=9))
+    first = claim_next(work.account.pk, worker.pk)
+    assert first is not None
+    assert first.deviation_id == work.pk
+
+
+def test_without_a_share_for_looks_the_backlog_goes_on(worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt):
+    work = make_due(publish_at=clock.now() - timedelta(minutes=9))
+    assert work.account is not None
+    crash_at(work, worker, Attempt.Step.PUBLISH)
+    Deviation.objects.filter(pk=work.pk).update(next_attempt_at=clock.now())
+    other = make_due(b"other", account=work.account, workspace=work.workspace)
+    claim = claim_next(work.account.pk, worker.pk, may_look=False)
+    assert claim is not None
+    assert claim.deviation_id == other.pk
