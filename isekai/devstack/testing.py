@@ -32,7 +32,9 @@ def side_by_side(arguments: Sequence[str]) -> list[str]:
     if picks or any(each.startswith(("-n", "-k", "-m", "--pdb", "-s")) for each in arguments):
         return []
     # A file stays in one process, since its tests share the servers that they start.
-    return ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES)), "--dist", "loadfile"]
+    # In our own order (tests/conftest.py), which begins with the longest, rather than with the most numerous.
+    each_file = ["--dist", "loadfile", "--no-loadscope-reorder"]
+    return ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES)), *each_file]
 
 
 def keep_servers(path: Path | None) -> int:
