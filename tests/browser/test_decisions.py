@@ -78,7 +78,7 @@ def test_nobody_publishes_again_without_having_said_that_it_is_not_live(page: Pa
 
 
 def test_the_question_fits_on_a_phone(page: Page, signed_in: str, make_undecided):
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     opened(page, signed_in, make_undecided("Kite"))
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= PHONE["width"]
