@@ -4,7 +4,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from isekai.faults import POINTS
 from tests.chaos.history import History, Struck
-from tests.chaos.kinds import STOPPED_SECONDS, Planned
+from tests.chaos.kinds import STOPPED_SECONDS, Kind, Planned
 from tests.chaos.system import System
 
 JUMPS = (7200.0, -1800.0, 5.0)
@@ -77,6 +77,13 @@ class Striker:
     def has_undone(self) -> bool:
         """Whether something that was begun has not found its occasion yet."""
         return bool(self.orders or self.waiting) or any(not entry["applied"] for entry in self.system.sandbox.plan())
+
+    def lacks(self, kinds: Iterable[Kind], least: int) -> bool:
+        """Whether one of ``kinds`` has truly been done less than ``least`` times so far."""
+        done = self.done.copy()
+        for name, entry in zip(self._told, self.system.sandbox.plan(), strict=True):
+            done[name] -= not entry["applied"]
+        return any(done[kind.name] < least for kind in kinds)
 
     def end_all(self) -> None:
         """Whatever still goes on ends now. What the sandbox was told to do and had no occasion for is not counted."""

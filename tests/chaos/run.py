@@ -163,6 +163,17 @@ class Run:
             names.append("media")
         return names
 
+    def _wants_more(self, striker: "Striker") -> bool:
+        """Whether what has not found its occasion yet is waited for. A mutant needs all that it can get."""
+        enough = self.options.conditions is DEFAULT and not striker.lacks(self.options.kinds, self._least)
+        return striker.has_undone() and not enough
+
+    @property
+    def _least(self) -> int:
+        """How often each kind has to be done, or the run says nothing."""
+        conditions = self.options.conditions
+        return LEAST if conditions is DEFAULT else conditions.each // 2
+
     def _judge_after(self, system: "System") -> int:
         from isekai.faults import POINTS
         from tests.chaos.checker import check
@@ -235,7 +246,7 @@ class Run:
         since = time.monotonic()
         planned, progress = list(self.options.planned), 0.0
         while (spent := time.monotonic() - since) < self.options.seconds + PATIENCE_SECONDS:
-            if spent > self.options.seconds and not striker.has_undone():
+            if spent > self.options.seconds and not self._wants_more(striker):
                 break
             system.supervise()
             striker.strike_due(planned, since)
@@ -274,9 +285,7 @@ class Run:
         from tests.chaos.gathering import timeline
 
         faults = {kind.name: striker.done[kind.name] for kind in self.options.kinds}
-        conditions = self.options.conditions
-        least = LEAST if conditions is DEFAULT else conditions.each // 2
-        short = shortcomings(self.options.kinds, faults, verdict, least=least)
+        short = shortcomings(self.options.kinds, faults, verdict, least=self._least)
         code = BROKEN if not verdict.is_kept else INVALID if short else KEPT
         print(report.as_text(verdict, faults, healed_seconds=self.healed_seconds, bound_seconds=BOUND_SECONDS))
         for promise, cases in verdict.broken.items():
