@@ -14,7 +14,7 @@ from tests.processes import ROOT
 
 pytestmark = pytest.mark.processes
 
-RUN = ("--seed", "1", "--minutes", "2", "--faults", "cheap", "--works", "160", "--json")
+RUN = ("--seed", "1", "--minutes", "2", "--faults", "cheap", "--works", "160", "--each", "13", "--json")
 # On a machine that does other things at the same time a fault may not find its occasion; then the run says nothing.
 TRIES = 2
 
