@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from redis import Redis
 
 from accounts.services.tokens import Token
@@ -14,7 +15,9 @@ from publisher.models import Worker
 from publisher.services import heartbeat, job, recognising
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
+from tests.processes import Processes
 from tests.publisher.works import put
+from tests.sandbox_process import SandboxProcess
 
 
 @pytest.fixture
@@ -65,3 +68,17 @@ def make_due(transactional_db: None) -> Callable[..., Deviation]:
         return deviation
 
     return make
+
+
+@pytest.fixture
+def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
+    """Real processes of ours against the ``sandbox`` of the module that asks, emptied first."""
+    sandbox.reset()
+    with Processes(sandbox) as processes:
+        yield processes
+    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

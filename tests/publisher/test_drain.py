@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from accounts.models import AuditEvent
 from deviations.models import Deviation
@@ -169,18 +168,6 @@ def test_a_work_that_is_done_in_this_moment_is_not_put_back(worker: Worker) -> N
 def sandbox() -> Iterator[SandboxProcess]:
     with SandboxProcess(app_name="Isekai", seed=11) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
-        yield processes
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 def all_published() -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from django.db import connection
 
 from deviations.models import Deviation, FileVariant
 from isekai import clock
@@ -41,19 +40,6 @@ KILLED_AT = [
 def sandbox() -> Iterator[SandboxProcess]:
     with SandboxProcess(app_name="Isekai", seed=7) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
-        yield processes
-    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 def all_published() -> bool:

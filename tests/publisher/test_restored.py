@@ -29,18 +29,6 @@ def sandbox() -> Iterator[SandboxProcess]:
         yield sandbox
 
 
-@pytest.fixture
-def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
-        yield processes
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-
 def postgres(program: str, *arguments: str) -> None:
     database = connection.settings_dict
     address = [f"--host={database['HOST']}", f"--port={database['PORT']}", f"--username={database['USER']}"]

@@ -354,18 +354,6 @@ def sandbox() -> Iterator[SandboxProcess]:
         yield sandbox
 
 
-@pytest.fixture
-def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
-        yield processes
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-
 def published() -> int:
     return Deviation.objects.filter(status=Deviation.Status.PUBLISHED).count()
 
