@@ -4,7 +4,18 @@ from uuid import UUID
 
 from celery import shared_task
 
-from publisher.services import canary, clocks, dispatching, overdue, publishing, rescuing, restoring, settling, staging
+from publisher.services import (
+    canary,
+    clocks,
+    dispatching,
+    overdue,
+    publishing,
+    rescuing,
+    restoring,
+    settling,
+    staging,
+    withdrawing,
+)
 
 
 @shared_task(name="publisher.publish_next")
@@ -30,6 +41,7 @@ def stage_next(account_id: str) -> None:
 @shared_task(name="publisher.rescue")
 def rescue() -> None:
     rescuing.rescue_stuck()
+    withdrawing.withdraw_answered()
 
 
 @shared_task(name="publisher.find_urls")

@@ -222,6 +222,14 @@ def _late(values: Values) -> tuple[str, str, str]:
     )
 
 
+def _awaited_in_the_stash(values: Values) -> tuple[str, str, str]:
+    return (
+        _("waiting for an answer"),
+        _("Whoever uploaded “%(title)s” to your Sta.sh was cut off.") % values,
+        _("Its answer may come yet. If it does not, we ask you what you see there, rather than upload it twice."),
+    )
+
+
 # --- what waits for its account --------------------------------------------------------------------------------------
 def _login_lost(values: Values) -> tuple[str, str, str]:
     return (
@@ -394,6 +402,7 @@ _WAITS: dict[str, Callable[[Values], tuple[str, str, str]]] = {
     "storage_unavailable": _storage_unavailable,
     "our_fault": _fault_so_far,
     "service_stopped": _stopped,
+    "stash_unconfirmed": _awaited_in_the_stash,
 }
 # Over before anybody has read a sentence about it.
 _TOO_SHORT_TO_TELL = {"pace", "rescued"}

@@ -214,6 +214,9 @@ def let_go(
         deviation.unconfirmed_since = None
     partly_live = Publication.objects.live().filter(deviation=deviation).exists()
     if deviation.unconfirmed_since is not None or partly_live:
+        if deviation.status == Deviation.Status.UPLOADING:
+            # The database is older than its first publish call, and what that call did was written down all the same.
+            deviation.move_to(Deviation.Status.PUBLISHING)
         deviation.reason_code, deviation.reason_params = reason, params or {}
     else:
         deviation.move_to(Deviation.Status.SCHEDULED, reason=reason, params=params)

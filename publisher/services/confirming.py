@@ -229,7 +229,7 @@ def _mark_live(
     _put_items_down(publication)
     verb = "deviation.confirmed_live" if seen else "deviation.confirmed_by_hand"
     event = Event(verb, {"url": publication.url, "file": str(file.pk), "reason": row.reason_code})
-    return [event, *_go_on(row)]
+    return [event, *go_on(row)]
 
 
 def _put_items_down(publication: Publication) -> None:
@@ -239,8 +239,8 @@ def _put_items_down(publication: Publication) -> None:
     publication.stash_items.filter(state=StashItem.State.IN_HAND).update(state=StashItem.State.ABANDONED)
 
 
-def _go_on(row: Deviation) -> list[Event]:
-    """What follows for the whole work from one more part of it being live."""
+def go_on(row: Deviation) -> list[Event]:
+    """What follows for a whole work, locked, that asked: more of it is known now. It is published, goes on, or asks."""
     if not open_parts(row):
         row.move_to(Deviation.Status.PUBLISHED)
         row.unconfirmed_since = row.next_attempt_at = None

@@ -6,8 +6,9 @@ whatever became of its lease, and repeats that write for as long as its process 
 
 import json
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
+import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
@@ -21,6 +22,8 @@ from publisher.models import Attempt, Publication, StashItem
 from publisher.services import clocks, marks
 from publisher.services.claiming import WORKER_IS_ALIVE, Claim, StageClaim
 from publisher.services.writing import until_written
+
+logger = structlog.get_logger(__name__)
 
 # The attempt is written only where the lease still holds the work: no row, no call. One statement, so that nothing can
 # come between the look at the lease and the writing.
@@ -123,7 +126,7 @@ KEEP_ITEM = f"""
         UPDATE publisher_attempt a
         SET ended_at = {clock.SQL_NOW}, outcome = 'done', remote_date = %s, remote_ids = %s::jsonb,
             stash_item_id = coalesce((SELECT id FROM item), a.stash_item_id)
-        WHERE a.id = %s)
+        WHERE a.id = %s AND a.lease_id = %s)
     SELECT id, account_id, state FROM item
 """  # noqa: S608 - constants alone
 
@@ -137,11 +140,15 @@ def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: st
         with connection.cursor() as cursor:
             cursor.execute(
                 KEEP_ITEM,
-                [attempt.publication_id, item.pk, item.item_id, fingerprint, receipt.date, remote_ids, attempt.pk],
+                [
+                    *[attempt.publication_id, item.pk, item.item_id, fingerprint, receipt.date, remote_ids],
+                    *[attempt.pk, attempt.lease_id],
+                ],
             )
             row = cursor.fetchone()
-        if row is None:  # it was kept already
-            return StashItem.objects.get(publication=attempt.publication_id, item_id=receipt.item_id)
+        if row is None:
+            kept_already = StashItem.objects.filter(publication=attempt.publication_id, item_id=receipt.item_id).first()
+            return kept_already or _is_forgotten(attempt)
         item.pk, item.account_id, item.state = row
         item._state.adding = False  # noqa: SLF001 - as above
         return item
@@ -169,14 +176,14 @@ def close_published(attempt: Attempt, receipt: PublishReceipt) -> datetime:
             cursor.execute(
                 CLOSE_LIVE,
                 [
-                    *[receipt.date, remote_ids, attempt.pk],
+                    *[receipt.date, remote_ids, attempt.pk, attempt.lease_id],
                     *[receipt.url or "", receipt.deviation_id, receipt.deviation_id, receipt.url or ""],
                     settings.PUBLISHER_URL_LOOK_SECONDS[0],
                     *[attempt.publication_id, attempt.stash_item_id],
                 ],
             )
-            published_at: datetime = cursor.fetchone()[0]
-        return published_at
+            row = cursor.fetchone()
+        return row[0] if row else _is_forgotten(attempt)
 
     published_at = until_written(write)
     _count(attempt, Attempt.Outcome.DONE)
@@ -189,7 +196,7 @@ CLOSE_LIVE = f"""
     WITH closed AS (
         UPDATE publisher_attempt SET ended_at = {clock.SQL_NOW}, outcome = 'done', remote_date = %s,
                remote_ids = %s::jsonb
-        WHERE id = %s),
+        WHERE id = %s AND lease_id = %s),
     live AS (
         UPDATE publisher_publication
         SET state = 'published', published_at = coalesce(published_at, {clock.SQL_NOW}), crashes = 0, is_alone = FALSE,
@@ -300,8 +307,17 @@ def _close(
     attempt.remote_date = remote_date
     attempt.remote_ids = remote_ids
     attempt.stash_item = stash_item or attempt.stash_item
-    attempt.save(update_fields=LEARNT)
+    # With the lease, as a database that was restored meanwhile gives the same number to another call.
+    rows = Attempt.objects.filter(pk=attempt.pk, lease_id=attempt.lease_id)
+    if not rows.update(**{name: getattr(attempt, name) for name in LEARNT}):
+        _is_forgotten(attempt)
     transaction.on_commit(lambda: _count(attempt, outcome, category))
+
+
+def _is_forgotten(attempt: Attempt) -> NoReturn:
+    """The database was restored while the call was made, and knows nothing of it: see `restoring` for what follows."""
+    logger.error("attempt_is_forgotten", attempt_id=attempt.pk, publication_id=str(attempt.publication_id))
+    raise ClaimLost(f"The database no longer knows the call {attempt.pk}, so nothing can be written down about it.")
 
 
 def _count(attempt: Attempt, outcome: Attempt.Outcome, category: str = "") -> None:

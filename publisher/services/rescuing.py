@@ -5,7 +5,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import models, transaction
+from django.db import InterfaceError, OperationalError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from accounts.services.audit import record
@@ -30,7 +30,13 @@ def rescue_stuck() -> int:
     """
     rescued = staging.rescue_staged()
     for deviation_id in _abandoned().order_by("pk").values_list("pk", flat=True):
-        rescued += _rescue(deviation_id)
+        try:
+            rescued += _rescue(deviation_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Whatever is wrong with this one, all the others must not wait for it.
+            logger.exception("rescue_broke_off", deviation_id=str(deviation_id))
     return rescued
 
 

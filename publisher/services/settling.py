@@ -118,14 +118,25 @@ def _only_item_of(calls: Sequence[Attempt]) -> StashItem | None:
 
 
 def _settle_in_the_stash(job: Job, publication: Publication) -> bool:
-    """A process died while it uploaded a work that is meant for the stash alone, where nothing can be looked up."""
-    uploads = list(publication.attempts.filter(step=Attempt.Step.SUBMIT, outcome__isnull=True))
+    """A process was lost while it uploaded a work that is meant for the stash alone, where nothing can be looked up.
+
+    It may only have been stopped: until its call is certainly over its answer may come yet, and settles it.
+    """
+    uploads = list(publication.attempts.filter(step=Attempt.Step.SUBMIT, outcome__isnull=True).order_by("pk"))
     if not uploads or StashItem.objects.in_hand(publication.pk) is not None:
         return steps.bring_out(job, publication)
+    over_in = uploads[-1].started_at - clock.database_now() + timedelta(seconds=_upload_over_after_seconds())
+    if over_in > timedelta():
+        put_back(job.claim, in_seconds=over_in.total_seconds(), reason="stash_unconfirmed")
+        return False
     for attempt in uploads:
         # If whoever made it still lives, its answer will be written over this.
         evidence.close_unknown(attempt, why="process_gone")
     return failing.ask(job, reason="stash_unconfirmed")
+
+
+def _upload_over_after_seconds() -> float:
+    return settings.DEVIANTART_SUBMIT_DEADLINE_SECONDS + settings.PUBLISHER_REPEAT_MARGIN_SECONDS
 
 
 def find_urls() -> None:

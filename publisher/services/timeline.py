@@ -109,6 +109,10 @@ EVENTS: dict[str, tuple[str, str | Promise]] = {
     "deviation.failed": ("failed", gettext_lazy("Failed")),
     "deviation.needs_decision": ("decision", gettext_lazy("Needs your decision")),
     "deviation.checked_again": ("publishing", gettext_lazy("Another look at DeviantArt was asked for")),
+    "deviation.question_withdrawn": (
+        "publishing",
+        gettext_lazy("DeviantArt's answer came in after all, so nobody need decide"),
+    ),
     "deviation.settled_by_hand": ("decision", gettext_lazy("Somebody looked, and said that it is not live")),
     "deviation.confirmed_live": ("published", gettext_lazy("Somebody said where it is live, and we saw it there")),
     "deviation.confirmed_by_hand": (

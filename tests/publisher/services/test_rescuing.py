@@ -136,6 +136,83 @@ def test_a_work_that_died_after_its_publish_was_written_down_only_needs_its_end(
     assert deviantart.calls == []
 
 
+def test_a_work_that_a_restored_database_knows_as_being_uploaded_is_rescued_though_it_went_out(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    part = part_of(claim)
+    attempt = evidence.open_attempt(claim, part, Attempt.Step.PUBLISH)
+    forget(work, attempt)
+    with pytest.raises(ClaimLost):
+        evidence.close_failed(attempt, Unreachable())
+    evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+    bury(worker)
+    assert rescuing.rescue_stuck() == 1
+    work.refresh_from_db()
+    assert (work.status, work.lease_id) == (Deviation.Status.PUBLISHING, None)
+    Worker.objects.filter(pk=worker.pk).update(alive_until="2100-01-01T00:00:00Z")
+    publishing.publish_next(claim.account_id)
+    work.refresh_from_db()
+    assert (work.status, deviantart.calls) == (Deviation.Status.PUBLISHED, [])
+
+
+def forget(work: Deviation, attempt: Attempt) -> None:
+    """What a backup would know that was made directly before the call; its number is given once more."""
+    Attempt.objects.filter(pk=attempt.pk).update(lease_id=new_id())
+    Publication.objects.update(state=Publication.State.SUBMITTED)
+    Deviation.objects.filter(pk=work.pk).update(status=Deviation.Status.UPLOADING)
+
+
+def test_what_became_of_a_forgotten_call_is_not_written_over_another_that_got_its_number(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    work = make_due()
+    claim = claimed(work, worker)
+    attempt = evidence.open_attempt(claim, part_of(claim), Attempt.Step.PUBLISH)
+    forget(work, attempt)
+    for close in (
+        lambda: evidence.close_failed(attempt, Unreachable()),
+        lambda: evidence.close_not_made(attempt, why="too_late_to_send"),
+        lambda: evidence.close_unknown(attempt, why="process_gone"),
+    ):
+        with pytest.raises(ClaimLost):
+            close()
+    evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+    assert Attempt.objects.values_list("outcome", "remote_ids").get() == (None, {})
+
+
+def test_an_answer_about_a_work_that_the_database_forgot_altogether_ends_in_a_lost_claim(
+    worker: Worker, make_due: MakeDue, deviantart: FakeDeviantArt
+):
+    claim = claimed(make_due(), worker)
+    attempt = evidence.open_attempt(claim, part_of(claim), Attempt.Step.SUBMIT)
+    Attempt.objects.all().delete()
+    Publication.objects.all().delete()
+    with pytest.raises(ClaimLost):
+        evidence.close_submitted(attempt, SubmitReceipt(5_000_000_000_000_001), fingerprint="a")
+    with pytest.raises(ClaimLost):
+        evidence.close_published(attempt, PublishReceipt("ABC", "https://www.deviantart.com/x/art/1"))
+
+
+def test_one_work_that_cannot_be_rescued_keeps_none_of_the_others_back(
+    worker: Worker, make_due: MakeDue, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    broken, *others = (make_due() for _ in range(3))
+    for work in (broken, *others):
+        claimed(work, worker)
+    bury(worker)
+    let_go = rescuing.let_go
+
+    def break_for_one(deviation: Deviation, **how: Any) -> None:
+        if deviation.pk == broken.pk:
+            raise IntegrityError("a row that breaks a rule")
+        let_go(deviation, **how)
+
+    monkeypatch.setattr(rescuing, "let_go", break_for_one)
+    assert rescuing.rescue_stuck() == len(others)
+
+
 def part_crashes(work: Deviation) -> int:
     return work.publications.get().crashes
 
