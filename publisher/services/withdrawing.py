@@ -32,14 +32,15 @@ def _asked_for(reason: str) -> Q:
 
 
 def _withdraw(work: Deviation) -> bool:
+    withdrawn = False
+
+    def how(row: Deviation) -> list[Event]:
+        nonlocal withdrawn
+        withdrawn = _answered().filter(pk=row.pk).exists()
+        return [Event("deviation.question_withdrawn", {"reason": row.reason_code}), *go_on(row)] if withdrawn else []
+
     try:
-        return bool(change(work, _go_on_if_answered, user=None).status != Deviation.Status.NEEDS_DECISION)
+        change(work, how, user=None)
     except Busy:
         return False  # somebody decides about it at this moment
-
-
-def _go_on_if_answered(row: Deviation) -> list[Event]:
-    if not _answered().filter(pk=row.pk).exists():
-        return []
-    withdrawn = Event("deviation.question_withdrawn", {"reason": row.reason_code})
-    return [withdrawn, *go_on(row)]
+    return withdrawn

@@ -25,14 +25,15 @@ from deviantart.errors import (
     Unexpected,
     Unreachable,
 )
-from deviantart.types import Page
+from deviantart.types import Page, SubmitReceipt
 from deviations.media.perceptual import perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Attempt, Publication
-from publisher.services import confirming, deciding, publishing, recognising, settling
+from publisher.services import confirming, deciding, evidence, publishing, recognising, settling
 from publisher.services.backoff import next_midnight
+from publisher.services.sending import submission_of
 from publisher.services.turns import NotYet
 from tests import pictures
 from tests.factories import DeviationFileFactory, PublishVariantFactory
@@ -571,19 +572,51 @@ def make_due_in_parts(make_picture: MakeDue) -> Deviation:
     return work
 
 
-def test_a_stash_only_work_whose_process_died_in_its_upload_is_a_decision(
-    deviantart: FakeDeviantArt, make_picture: MakeDue
-):
+@pytest.fixture
+def cut_off(make_picture: MakeDue) -> tuple[Deviation, Attempt]:
+    """A work for the stash alone, and its upload, whose process is gone or stopped."""
     work = make_picture(stash_only=True)
-    part = Publication.objects.create(deviation=work, file=work.files.get(), account_id=work.account_id)
+    part = Publication.objects.create(
+        deviation=work, file=work.files.get(), account_id=work.account_id, state="submitting"
+    )
     attempt = Attempt.objects.create(
         publication=part, step="submit", lease_id=new_id(), worker_id=new_id(), started_at=clock.now()
     )
+    return work, attempt
+
+
+def test_a_stash_only_work_whose_process_died_in_its_upload_is_a_decision_once_the_call_is_over(
+    deviantart: FakeDeviantArt, cut_off: tuple[Deviation, Attempt], later: Callable[[float], None]
+):
+    work, attempt = cut_off
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "stash_unconfirmed")
+    over_in = settings.DEVIANTART_SUBMIT_DEADLINE_SECONDS + settings.PUBLISHER_REPEAT_MARGIN_SECONDS
+    assert over_in * 0.9 < wait_of(work) * settings.ISEKAI_TIME_SCALE <= over_in
+    later(over_in + 1)
     work = run(work)
     assert (work.status, work.reason_code) == (Deviation.Status.NEEDS_DECISION, "stash_unconfirmed")
     assert deviantart.calls == []
     attempt.refresh_from_db()
     assert attempt.outcome == Attempt.Outcome.UNKNOWN
+
+
+def fingerprint_of(work: Deviation) -> str:
+    part = work.publications.select_related("file").get()
+    variant = FileVariant.objects.get(file=part.file, kind=FileVariant.Kind.PUBLISH)
+    assert work.account_id is not None
+    return submission_of(part, work, variant).fingerprint(work.account_id)
+
+
+def test_the_answer_that_comes_late_settles_it_and_asks_nobody(
+    deviantart: FakeDeviantArt, cut_off: tuple[Deviation, Attempt], later: Callable[[float], None]
+):
+    work, attempt = cut_off
+    work = run(work)
+    evidence.close_submitted(attempt, SubmitReceipt(5_000_000_000_000_001), fingerprint=fingerprint_of(work))
+    later(settings.DEVIANTART_SUBMIT_DEADLINE_SECONDS + settings.PUBLISHER_REPEAT_MARGIN_SECONDS + 1)
+    work = run(work)
+    assert (work.status, deviantart.calls) == (Deviation.Status.PUBLISHED, [])
 
 
 # --- rivals that a person has settled -----------------------------------------------------------------------------
