@@ -141,8 +141,8 @@ def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: st
             cursor.execute(
                 KEEP_ITEM,
                 [
-                    *[attempt.publication_id, item.pk, item.item_id, fingerprint, receipt.date, remote_ids],
-                    *[attempt.pk, attempt.lease_id],
+                    *[attempt.publication_id, item.pk, item.item_id, fingerprint],
+                    *[receipt.date, remote_ids, attempt.pk, attempt.lease_id],
                 ],
             )
             row = cursor.fetchone()

@@ -18,7 +18,7 @@ from isekai import clock
 from isekai.ids import new_id
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem, Worker
-from publisher.services import evidence, heartbeat, publishing, rescuing, slots
+from publisher.services import claiming, evidence, heartbeat, publishing, rescuing, slots
 from publisher.services.claiming import Claim, claim_next, end, put_back
 from publisher.services.job import Job
 from tests.fakes import FakeDeviantArt
@@ -202,12 +202,11 @@ def test_one_work_that_cannot_be_rescued_keeps_none_of_the_others_back(
     for work in (broken, *others):
         claimed(work, worker)
     bury(worker)
-    let_go = rescuing.let_go
 
     def break_for_one(deviation: Deviation, **how: Any) -> None:
         if deviation.pk == broken.pk:
             raise IntegrityError("a row that breaks a rule")
-        let_go(deviation, **how)
+        claiming.let_go(deviation, **how)
 
     monkeypatch.setattr(rescuing, "let_go", break_for_one)
     assert rescuing.rescue_stuck() == len(others)
