@@ -135,15 +135,13 @@ def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: st
     """The upload arrived: close the attempt and keep the item."""
     item = StashItem(publication=attempt.publication, item_id=receipt.item_id, fingerprint=fingerprint)
     remote_ids = json.dumps({"item": receipt.item_id})
+    closing = [receipt.date, remote_ids, attempt.pk, attempt.lease_id]
 
     def write() -> StashItem:
         with connection.cursor() as cursor:
             cursor.execute(
                 KEEP_ITEM,
-                [
-                    *[attempt.publication_id, item.pk, item.item_id, fingerprint],
-                    *[receipt.date, remote_ids, attempt.pk, attempt.lease_id],
-                ],
+                (attempt.publication_id, item.pk, item.item_id, fingerprint, *closing),
             )
             row = cursor.fetchone()
         if row is None:
