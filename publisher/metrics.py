@@ -16,6 +16,7 @@ from deviations.models import Deviation
 from isekai import clock
 from isekai.readiness import Question
 from publisher.models import GalleryCheck, InstallationHold
+from publisher.services.holds import galleries_unread
 from publisher.services.marks import known_mark
 
 # What is due for so long and in nobody's hand, although its account may publish, is not moving.
@@ -73,7 +74,8 @@ def count_stored() -> Stored:
     now = clock.database_now()
     due = Deviation.objects.due(now).order_by().values("account_id").annotate(works=Count("pk"), since=Min("due_at"))
     rows = {row["account_id"]: row for row in due}
-    checked = set(GalleryCheck.objects.pending().filter(account_id__in=rows).values_list("account_id", flat=True))
+    unread = DeviantArtAccount.objects.filter(galleries_unread(), pk__in=rows)
+    checked = set(unread.values_list("pk", flat=True))
     busy = set(Deviation.objects.claimed().filter(account_id__in=rows).values_list("account_id", flat=True))
     for account in DeviantArtAccount.objects.filter(pk__in=rows):
         row = rows[account.pk]

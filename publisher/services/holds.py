@@ -20,12 +20,26 @@ def able_accounts(*, deferred: bool = False) -> Q:
     return Q(
         Q() if deferred else over,
         ~Exists(InstallationHold.objects.all()),
-        ~Exists(GalleryCheck.objects.pending().filter(account=OuterRef("pk"))),
+        ~galleries_unread(),
         state=DeviantArtAccount.State.ACTIVE,
         paused=False,
         # What was connected at one server is never sent to another.
         base_url=settings.DEVIANTART_BASE_URL,
     )
+
+
+def galleries_unread() -> Exists:
+    """Of accounts whose works may be live without our knowing, as a condition on `DeviantArtAccount`.
+
+    A work may be live in another gallery of the workspace, if it was moved in the time that is forgotten. One that
+    cannot be read, as its account has no login, keeps only its own account waiting.
+    """
+    neighbours = Q(
+        account__workspace=OuterRef("workspace"),
+        account__state=DeviantArtAccount.State.ACTIVE,
+        account__base_url=settings.DEVIANTART_BASE_URL,
+    )
+    return Exists(GalleryCheck.objects.pending().filter(Q(account=OuterRef("pk")) | neighbours))
 
 
 def in_time() -> Q:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DateTimeField, Max, OuterRef, Subquery, Value
+from django.db.models import DateTimeField, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce, Least
 
 from accounts.errors import AccountError, LoginLost
@@ -303,6 +303,10 @@ class Part:
     picture_hash: str
     # Before this it cannot have gone out as it stands; None: it has no time.
     publish_at: datetime | None = None
+    # It belongs to another account of the workspace, and may have been moved to this one in the time that is forgotten.
+    is_elsewhere: bool = False
+    # Known to be live, but not yet where: what shows it in the gallery is no other work.
+    is_live: bool = False
 
 
 @dataclass(slots=True)
@@ -317,7 +321,8 @@ def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
     """Which of ``parts`` the sightings are.
 
     Certain is a pair that agrees in title, application, picture and time, when neither agrees with anything else.
-    Whatever else has the title, or the picture, of a sighting that nobody is certainly is doubtful.
+    Of a sighting that nobody is certainly all are doubtful that may be it, see `_may_be`. Parts that are live explain a
+    sighting, and nothing follows for them.
     """
     sightings, parts = list(sightings), list(parts)
     agreeing = {each: [part for part in parts if _agree(each, part)] for each in sightings}
@@ -330,12 +335,14 @@ def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
         if len(found) == 1 and rivals[found[0]] == 1 and each.is_ours and not _is_early(each, found[0]):
             findings.live[found[0]] = each
     explained = set(findings.live.values())
+    findings.live = {part: each for part, each in findings.live.items() if not part.is_live}
+    open_parts = [part for part in parts if not part.is_live]
     for each in sightings:
         if each not in explained:
-            findings.doubtful.update(part.deviation_id for part in parts if _may_be(each, part))
+            findings.doubtful.update(part.deviation_id for part in _may_be(each, open_parts))
     # One that is live for certain asks for nobody's word, unless another part of its work does.
     certain = set(findings.live)
-    undecided = {part.deviation_id for part in parts if part not in certain}
+    undecided = {part.deviation_id for part in open_parts if part not in certain}
     settled = {part.deviation_id for part in certain} - undecided
     findings.doubtful -= settled
     findings.doubtful |= {part.deviation_id for part in certain} & undecided
@@ -344,18 +351,25 @@ def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
 
 def _agree(sighting: Sighting, part: Part) -> bool:
     """In the title, and in the picture."""
-    same_picture = bool(part.picture_hash and sighting.picture_hash) and (
-        distance(part.picture_hash, sighting.picture_hash) <= ALIKE
-    )
-    return sighting.title in part.titles and same_picture
+    return sighting.title in part.titles and _looks_like(sighting, part)
 
 
-def _may_be(sighting: Sighting, part: Part) -> bool:
-    """By title alone, or by its picture alone: what the database has forgotten may be an edit too."""
-    if sighting.title in part.titles:
-        return True
+def _looks_like(sighting: Sighting, part: Part) -> bool:
     known = part.picture_hash and sighting.picture_hash
     return bool(known) and distance(part.picture_hash, sighting.picture_hash) <= ALIKE
+
+
+def _may_be(sighting: Sighting, parts: Iterable[Part]) -> list[Part]:
+    """Those with its picture, whatever their titles: what the database has forgotten may be an edit too.
+
+    Where nobody has its picture, those with its title: the file may have been exchanged. Otherwise a title that many
+    works share says nothing, unless of a part whose picture nobody knows. That a work was moved here and edited as well
+    is too much to be asked about.
+    """
+    parts = [part for part in parts if not part.is_elsewhere or _agree(sighting, part)]
+    pictured = [part for part in parts if _looks_like(sighting, part)]
+    named = [part for part in parts if sighting.title in part.titles and part not in pictured]
+    return pictured + [part for part in named if not pictured or not part.picture_hash]
 
 
 def _is_early(sighting: Sighting, part: Part) -> bool:
@@ -373,13 +387,16 @@ def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
             return True
         if Deviation.objects.claimed().filter(account_id=check.account_id).exists():
             return False  # of a process that is gone: the rescue puts it back
-        findings = match(sightings, _parts_of(check.account_id))
+        findings = match(sightings, _parts_of(check.account) + _live_parts_of(check))
         doubtful = findings.doubtful | _resting_in_the_stash(check)
         by_work: dict[UUID, list[tuple[Part, Sighting]]] = defaultdict(list)
         for part, sighting in findings.live.items():
             by_work[part.deviation_id].append((part, sighting))
         ids = sorted(by_work.keys() | doubtful)
-        for deviation in Deviation.objects.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)):
+        works = list(Deviation.objects.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
+        if any(work.lease_id is not None for work in works):
+            return False  # claimed since, by another account
+        for deviation in works:
             for part, sighting in by_work[deviation.pk]:
                 _mark_live(deviation, part, sighting, account_id=check.account_id)
             if deviation.pk in doubtful:
@@ -398,31 +415,64 @@ def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
     return True
 
 
-def _parts_of(account_id: UUID) -> list[Part]:
-    """Every file that may be what the gallery shows, although the database does not know it to be live."""
-    works = Deviation.objects.kept().filter(account_id=account_id, status__in=MAY_BE_LIVE)
-    rows = list(works.values_list("pk", "title", "status", "publish_at", "files__pk"))
+def _parts_of(account: DeviantArtAccount) -> list[Part]:
+    """Every file that may be what the gallery shows, although the database does not know it to be live.
+
+    Also of works in the trash, and of those of the workspace's other accounts.
+    """
+    works = Deviation.objects.filter(workspace=account.workspace_id, status__in=MAY_BE_LIVE)
+    # One that is claimed by another account is at home there.
+    works = works.exclude(~Q(account=account.pk), lease_id__isnull=False)
+    rows = list(works.values_list("pk", "account_id", "title", "status", "publish_at", "files__pk"))
     variants = FileVariant.objects.filter(file__deviation__in=works, kind=FileVariant.Kind.PUBLISH)
     hashes = dict(variants.values_list("file_id", "perceptual_hash"))
     publications = {each.file_id: each for each in Publication.objects.filter(deviation__in=works, file__isnull=False)}
     parts = []
-    for deviation_id, title, status, publish_at, file_id in rows:
+    for deviation_id, account_id, title, status, publish_at, file_id in rows:
         publication = publications.get(file_id)
         if publication is not None and publication.is_live:
             continue
-        titles = {title}
-        if publication is not None:
-            titles |= {publication.title or title, publication.sent.get("title") or title}
         parts.append(
             Part(
                 deviation_id,
                 file_id,
-                frozenset(normalise_title(each) for each in titles),
+                _titles(title, publication),
                 hashes.get(file_id, ""),
                 publish_at if status == Status.SCHEDULED else None,
+                is_elsewhere=account_id not in {None, account.pk},
             )
         )
     return parts
+
+
+def _live_parts_of(check: GalleryCheck) -> list[Part]:
+    """What is known to have become live lately, in this gallery, without an address as yet."""
+    live = Publication.objects.live().filter(
+        account=check.account_id,
+        remote_deviation_id__isnull=True,
+        published_at__gte=check.published_after,
+    )
+    # Null is what nobody has touched.
+    live = live.exclude(deviation__stash_only=True)
+    variants = FileVariant.objects.filter(file__publications__in=live, kind=FileVariant.Kind.PUBLISH)
+    hashes = dict(variants.values_list("file_id", "perceptual_hash"))
+    return [
+        Part(
+            each.deviation_id,
+            each.file_id,
+            _titles(each.deviation.title, each),
+            hashes.get(each.file_id, "") if each.file_id else "",
+            is_live=True,
+        )
+        for each in live.select_related("deviation")
+    ]
+
+
+def _titles(title: str, publication: Publication | None) -> frozenset[str]:
+    titles = {title}
+    if publication is not None:
+        titles |= {publication.title or title, publication.sent.get("title") or title}
+    return frozenset(normalise_title(each) for each in titles)
 
 
 def _resting_in_the_stash(check: GalleryCheck) -> set[UUID]:
@@ -443,6 +493,8 @@ def _mark_live(deviation: Deviation, part: Part, sighting: Sighting, *, account_
     publication, _made = Publication.objects.select_for_update().get_or_create(
         deviation=deviation, file=file, defaults={"account_id": account_id, "position": file.position}
     )
+    # It may have been moved to this account in the time that is forgotten.
+    deviation.account_id = publication.account_id = account_id
     publication.state = Publication.State.PUBLISHED
     publication.published_at = sighting.published_at
     publication.remote_deviation_id = sighting.deviation.deviation_id
@@ -474,6 +526,8 @@ def _ask(deviation: Deviation, check: GalleryCheck) -> None:
     deviation.reason_code, deviation.reason_params = "restored", {}
     _save(deviation)
     record("deviation.needs_decision", deviation, reason="restored")
+    if deviation.trashed_at is not None:
+        return  # it is asked about once somebody wants it back
     notify(
         "work_needs_decision",
         workspace=deviation.workspace,
@@ -499,6 +553,7 @@ def _save(deviation: Deviation) -> None:
     deviation.updated_at = clock.now()
     deviation.save(
         update_fields=[
+            "account",
             "status",
             "reason_code",
             "reason_params",

@@ -161,7 +161,7 @@ class System:
             environment |= {
                 "LD_PRELOAD": str(library),
                 "FAKETIME_TIMESTAMP_FILE": str(self.clock_file.with_name(f"clock-{name}")),
-                # Seconds. Without it every look at a clock reads that file, thousands of times a second in each process.
+                # Seconds. Else every look at a clock reads that file: thousands of times a second in each process.
                 "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "PYTHONPATH": str(Path(__file__).resolve().parent / "clocked"),

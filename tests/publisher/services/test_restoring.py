@@ -394,6 +394,93 @@ def test_works_of_other_accounts_are_never_touched(make: MakeDue, gallery: FakeD
     assert (fresh(one).status, fresh(stranger).status) == (Status.PUBLISHED, Status.SCHEDULED)
 
 
+def neighbour_of(account: DeviantArtAccount | None) -> DeviantArtAccount:
+    """Another account of the same workspace."""
+    assert account is not None
+    return DeviantArtAccountFactory(workspace=account.workspace, base_url=account.base_url)
+
+
+def test_a_work_that_was_moved_to_the_checked_account_in_the_forgotten_time_is_recognised_there(
+    make: MakeDue, gallery: FakeDeviantArt
+):
+    work = make(title="Pool")
+    now_at = neighbour_of(work.account)
+    gallery.show("Pool", picture=PICTURE)
+    lose(now_at)
+    restoring.check_galleries()
+    part = Publication.objects.get()
+    assert (fresh(work).status, work.account_id, part.account_id) == (Status.PUBLISHED, now_at.pk, now_at.pk)
+
+
+def test_of_works_that_may_have_been_moved_those_that_cannot_be_told_apart_are_asked_about(
+    make: MakeDue, gallery: FakeDeviantArt
+):
+    work = make(title="Pool")
+    here = neighbour_of(work.account)
+    twin = make(title="Pool", workspace=here.workspace, account=here)
+    namesake = make(OTHER_PICTURE, title="Pool", workspace=here.workspace, account=work.account)
+    gallery.show("Pool", picture=PICTURE)
+    lose(here)
+    restoring.check_galleries()
+    assert [fresh(each).status for each in (work, twin)] == [Status.NEEDS_DECISION] * 2
+    assert fresh(namesake).status == Status.SCHEDULED
+
+
+def test_a_work_that_another_account_is_publishing_at_this_moment_is_not_taken_from_it(
+    make: MakeDue, gallery: FakeDeviantArt
+):
+    work = make(title="Pool")
+    Deviation.objects.filter(pk=work.pk).update(status="uploading", worker_id=uuid4(), lease_id=uuid4())
+    gallery.show("Pool", picture=PICTURE)
+    lose(neighbour_of(work.account))
+    restoring.check_galleries()
+    assert fresh(work).status == Status.UPLOADING
+
+
+@pytest.mark.parametrize(("state", "goes"), [("active", False), ("reauth_required", True)])
+def test_an_account_waits_for_the_galleries_of_its_workspace_that_can_be_read(
+    make: MakeDue, worker: Worker, gallery: FakeDeviantArt, state: str, goes: bool
+):
+    work = make(title="Pool")
+    neighbour = neighbour_of(work.account)
+    DeviantArtAccount.objects.filter(pk=neighbour.pk).update(state=state)
+    lose(neighbour)
+    run(work)
+    assert (fresh(work).status == Status.PUBLISHED) is goes
+    stranger = make(title="Moth")
+    run(stranger)
+    assert fresh(stranger).status == Status.PUBLISHED
+
+
+def test_what_lies_in_the_trash_is_recognised_too_and_never_goes_out_once_it_is_back(
+    make: MakeDue, gallery: FakeDeviantArt
+):
+    certain, doubtful = make(title="Pool", at="draft"), make(OTHER_PICTURE, title="Moth", at="draft")
+    Deviation.objects.filter(pk=doubtful.pk).update(account=certain.account, workspace=certain.workspace)
+    Deviation.objects.update(trashed_at=clock.now())
+    gallery.show("Pool", picture=PICTURE)
+    gallery.show("Moth", picture=pictures.png(3))
+    lose(certain.account)
+    restoring.check_galleries()
+    assert (fresh(certain).status, fresh(doubtful).status) == (Status.PUBLISHED, Status.NEEDS_DECISION)
+    assert not Notification.objects.filter(kind="work_needs_decision").exists()
+
+
+def test_what_is_known_to_be_live_without_its_address_is_nobody_elses_sighting(make: MakeDue, gallery: FakeDeviantArt):
+    live, now = make(title="Pool"), clock.now()
+    Deviation.objects.filter(pk=live.pk).update(status="published", published_at=now)
+    Publication.objects.create(
+        deviation=live, file=live.files.get(), account_id=live.account_id, state="published", published_at=now
+    )
+    waiting = make(title="Pool", workspace=live.workspace, account=live.account)
+    gallery.show("Pool", picture=PICTURE)
+    lose(live.account)
+    restoring.check_galleries()
+    assert fresh(live).status == Status.PUBLISHED
+    # Of the two nobody knows which one it is.
+    assert fresh(waiting).status == Status.NEEDS_DECISION
+
+
 def test_a_claimed_work_is_put_back_before_its_account_is_settled(make: MakeDue, gallery: FakeDeviantArt):
     work = make(title="Pool")
     Deviation.objects.filter(pk=work.pk).update(status="uploading", worker_id=uuid4(), lease_id=uuid4())
@@ -464,6 +551,8 @@ parts_of = st.builds(
     titles.map(lambda title: frozenset([title])),
     st.sampled_from(["", *HASHES]),
     st.sampled_from([None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),
+    st.booleans(),
+    st.booleans(),
 )
 sightings_of = st.builds(
     Sighting,
@@ -485,12 +574,43 @@ def test_no_sighting_is_two_works_and_every_possible_double_is_settled_or_asked_
         assert sighting.title in part.titles
     explained = set(findings.live.values())
     live_works = {part.deviation_id for part in findings.live}
+    assert not any(part.is_live for part in findings.live)
     for sighting in sightings:
-        if sighting in explained:
+        if sighting in explained or any(part.is_live and restoring._agree(sighting, part) for part in parts):
             continue
-        for part in parts:
-            if sighting.title in part.titles:
+        for part in restoring._may_be(sighting, parts):
+            if not part.is_live:
                 assert part.deviation_id in findings.doubtful | live_works
+
+
+@given(sightings_of, st.lists(parts_of, max_size=6))
+def test_a_sighting_may_be_whatever_has_its_picture_and_else_whatever_has_its_title(
+    sighting: Sighting, parts: list[Part]
+):
+    may_be = restoring._may_be(sighting, parts)
+    at_home = [part for part in parts if not part.is_elsewhere]
+    alike = [part for part in at_home if restoring._looks_like(sighting, part)]
+    assert all(part in may_be for part in alike)
+    assert all(part in may_be for part in parts if restoring._agree(sighting, part))
+    for part in at_home:
+        if sighting.title in part.titles and (not part.picture_hash or not sighting.picture_hash):
+            assert part in may_be
+    if not any(restoring._looks_like(sighting, part) for part in may_be):
+        assert all(part in may_be for part in at_home if sighting.title in part.titles)
+
+
+def test_a_title_that_many_works_share_is_not_asked_about_when_the_picture_tells(
+    make: MakeDue, gallery: FakeDeviantArt
+):
+    edited = make(title="Pool")
+    others = [
+        make(OTHER_PICTURE, title="Moth", account=edited.account, workspace=edited.workspace) for _number in range(3)
+    ]
+    gallery.show("Moth", picture=PICTURE)
+    lose(edited.account)
+    restoring.check_galleries()
+    assert fresh(edited).status == Status.NEEDS_DECISION
+    assert {fresh(each).status for each in others} == {Status.SCHEDULED}
 
 
 @given(st.lists(parts_of, max_size=6))
