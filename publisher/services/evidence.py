@@ -246,8 +246,6 @@ def close_failed(attempt: Attempt, error: DeviantArtError) -> None:
     """The call did not succeed: certainly (*refused*), or nobody knows (*unknown*)."""
     outcome = Attempt.Outcome.UNKNOWN if error.outcome is Outcome.UNKNOWN else Attempt.Outcome.REFUSED
     until_written(lambda: _close_with(attempt, outcome, error))
-    if outcome is Attempt.Outcome.UNKNOWN:
-        _may_be_live(attempt, error.date)
 
 
 def close_not_made(attempt: Attempt, *, why: str) -> None:
@@ -258,7 +256,6 @@ def close_not_made(attempt: Attempt, *, why: str) -> None:
 def close_unknown(attempt: Attempt, *, why: str) -> None:
     """Something else than an answer ended the call; whether it was made nobody knows."""
     until_written(lambda: _close(attempt, Attempt.Outcome.UNKNOWN, why=why))
-    _may_be_live(attempt, None)
 
 
 def _close_with(attempt: Attempt, outcome: Attempt.Outcome, error: DeviantArtError) -> None:
@@ -328,15 +325,9 @@ def _count(attempt: Attempt, outcome: Attempt.Outcome, category: str = "") -> No
 
 
 def _remember(attempt: Attempt, remote_date: datetime | None) -> None:
-    """What is known of a publish call has been committed: neither of these raises, or waits for anybody."""
+    """The evidence of a publish has been committed: neither of these raises, or waits for anybody."""
     marks.raise_mark(attempt.pk)
     clocks.note_remote(remote_date, started_at=attempt.started_at)
-
-
-def _may_be_live(attempt: Attempt, remote_date: datetime | None) -> None:
-    """A database that has forgotten this call must not make it once more before the gallery was read."""
-    if attempt.step == Attempt.Step.PUBLISH:
-        _remember(attempt, remote_date)
 
 
 def _mark_live(attempt: Attempt, *, deviation_id: str | None, url: str) -> None:

@@ -1,6 +1,6 @@
 """What was published is also remembered outside the database, so that a database that has forgotten some is noticed.
 
-The *mark* is the latest publish calls that made something live, or may have, by the ids of their attempts. Each raises
+The *mark* is the latest publishes that are known to have happened, by the ids of their attempts. Each publisher raises
 it in memory, and threads of its own write it to Redis and into an object of the bucket; losing one of them loses
 nothing, and no publish waits for either. A database in which one of these attempts is missing was restored from an old
 backup, or is a replica that had not received everything.

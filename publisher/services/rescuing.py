@@ -14,7 +14,7 @@ from isekai import clock, faults, queue
 from publisher import metrics
 from publisher.models import Attempt, Publication, Worker
 from publisher.models.publications import PublicationQuerySet
-from publisher.services import marks, staging
+from publisher.services import staging
 from publisher.services.claiming import conclude, let_go, save_claim
 
 logger = structlog.get_logger(__name__)
@@ -61,7 +61,6 @@ def _rescue(deviation_id: UUID) -> bool:
         else:
             let_go(deviation, next_attempt_at=_next_attempt_at(deviation), reason="rescued")
         save_claim(deviation)
-    _remember_its_calls(deviation)
     metrics.RESCUES.inc()
     faults.reach("rescued")
     logger.warning("deviation_rescued", deviation_id=str(deviation.pk), lease_id=str(lease_id))
@@ -69,13 +68,6 @@ def _rescue(deviation_id: UUID) -> bool:
         # Whatever became of this one, the account's next may go.
         queue.send("publisher.publish_next", deviation.account_id)
     return True
-
-
-def _remember_its_calls(deviation: Deviation) -> None:
-    """Whoever made them cannot any more; a database that has forgotten them must be noticed (see `marks`)."""
-    calls = Attempt.objects.publishing().unsettled().filter(publication__deviation=deviation)
-    for call_id, started_at in calls.values_list("pk", "started_at"):
-        marks.raise_mark(call_id, started_at)
 
 
 def _is_poison(parts: PublicationQuerySet) -> bool:
