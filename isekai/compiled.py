@@ -9,6 +9,8 @@ from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model, QuerySet
 from django.db.models.query import get_related_populators
 
+from isekai.prepared import prepared_cursor
+
 M = TypeVar("M", bound=Model)
 # Stands for the id that the query is about while its SQL is made.
 ANY = UUID(int=0)
@@ -25,7 +27,7 @@ class Compiled(Generic[M]):
 
     def __call__(self, about: UUID) -> list[M]:
         statement = self._statement
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(statement.sql, [about if each == ANY else each for each in statement.params])
             rows = cursor.fetchall()
         return [statement.instance(list(row)) for row in rows]

@@ -140,6 +140,8 @@ DATABASES: dict[str, dict[str, Any]] = {
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            # Plans are kept (isekai/prepared.py) from the second time on; a transaction pooler would mix them up.
+            "prepare_threshold": 1 if DATABASE_DIRECT_URL == DATABASE_URL else None,
             **database.get("OPTIONS", {}),  # what stands in the URL: sslmode, above all
         },
     },

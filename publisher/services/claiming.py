@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from accounts.models import DeviantArtAccount
@@ -20,6 +20,7 @@ from deviations.models import Deviation, DeviationQuerySet
 from isekai import clock
 from isekai.ids import new_id
 from isekai.logging import correlation_id
+from isekai.prepared import prepared_cursor
 from publisher.errors import ClaimLost
 from publisher.models import Publication, StashItem, Worker
 from publisher.services.clocks import host_agrees
@@ -106,7 +107,7 @@ def claim_next(account_id: UUID, worker_id: UUID, *, may_upload: bool = True, ma
     sql, conditions = _claim_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
     conditions = [account_id if each == ANY_ACCOUNT else each for each in conditions]
     try:
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(sql, [worker_id, lease_id, clock.now(), *conditions, worker_id, *mark_params()])
             row = cursor.fetchone()
     except IntegrityError as error:
@@ -261,7 +262,7 @@ def conclude(
 def finish(claim: Claim, *, published_at: datetime) -> None:
     """The work is out: let it go for good. One statement with its audit event; as `end`, without a look at the rest."""
     at = clock.now()
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             FINISH,
             [published_at, at, claim.deviation_id, claim.lease_id, claim.worker_id, at, correlation_id()],

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import Min
 from django.db.models.functions import Greatest
 
 from accounts.models import DeviantArtAccount
 from deviations.models import Deviation
 from isekai import clock, queue
+from isekai.prepared import prepared_cursor
 from publisher.services.claiming import CLAIM_AHEAD, claimable
 from publisher.services.holds import able_accounts
 
@@ -29,7 +29,7 @@ def dispatch_due() -> int:
     At most twice as many as there are free slots: the rest stays in the table, where it is not lost.
     """
     sql, params = _due_sql(settings.DEVIANTART_BASE_URL, may_upload=True, may_look=True)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(f"{sql} LIMIT greatest(1, 2 * ({FREE_SLOTS}))", params)
         account_ids = [row[0] for row in cursor.fetchall()]
     for account_id in account_ids:
@@ -40,7 +40,7 @@ def dispatch_due() -> int:
 def due_accounts(most: int, *, may_upload: bool = True, may_look: bool = True) -> list[UUID]:
     """Accounts of which something can be claimed now, the longest due first; conditions as in `claimable`."""
     sql, params = _due_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(f"{sql} LIMIT %s", [*params, most])
         return [row[0] for row in cursor.fetchall()]
 
@@ -51,7 +51,7 @@ def next_due_at() -> datetime | None:
     What is due already has been dispatched, or waits for the work of its account that is in flight, whose end wakes it.
     """
     sql, params = _coming_sql(settings.DEVIANTART_BASE_URL)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(f"SELECT min(claimable_at) FROM ({sql}) coming", params)  # noqa: S608 - made below
         moment: datetime | None = cursor.fetchone()[0]
     return moment

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from deviantart.errors import DeviantArtError, Outcome
 from deviantart.types import PublishReceipt, SubmitReceipt
 from isekai import clock
 from isekai.logging import correlation_id
+from isekai.prepared import prepared_cursor
 from publisher import metrics
 from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem
@@ -33,7 +34,7 @@ OPEN = """
              FROM fence WHERE p.id = %s RETURNING p.id)
     INSERT INTO publisher_attempt (publication_id, stash_item_id, step, lease_id, worker_id, correlation_id,
                                    started_at, category, answer, remote_ids)
-    SELECT part.id, %s, %s, %s, %s, %s, greatest({now}, %s), '', '', '{{}}' FROM part
+    SELECT part.id, %s::uuid, %s, %s, %s, %s, greatest({now}, %s::timestamptz), '', '', '{{}}' FROM part
     RETURNING id, started_at
 """
 FENCE = f"""
@@ -87,7 +88,7 @@ def open_attempt(
         Attempt.Step.SUBMIT: Publication.State.SUBMITTING,
         Attempt.Step.LOOK_UP: Publication.State(publication.state),
     }[step]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             OPEN.format(fence=fence, now=clock.SQL_NOW),
             [
@@ -138,7 +139,7 @@ def close_submitted(attempt: Attempt, receipt: SubmitReceipt, *, fingerprint: st
     closing = [receipt.date, remote_ids, attempt.pk, attempt.lease_id]
 
     def write() -> StashItem:
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(
                 KEEP_ITEM,
                 (attempt.publication_id, item.pk, item.item_id, fingerprint, *closing),
@@ -170,7 +171,7 @@ def close_published(attempt: Attempt, receipt: PublishReceipt) -> datetime:
 
     def write() -> datetime:
         remote_ids = json.dumps({"deviationid": receipt.deviation_id, "url": receipt.url})
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(
                 CLOSE_LIVE,
                 [

@@ -153,6 +153,13 @@ def test_an_insecure_production_has_to_be_asked_for(read: Any) -> None:
     assert settings["SECURE_HSTS_SECONDS"] == 0
 
 
+def test_plans_are_kept_only_where_no_pooler_stands_before_the_database(read: Any) -> None:
+    direct = read(PRODUCTION)["DATABASES"]["default"]["OPTIONS"]
+    pooled = read(PRODUCTION, DATABASE_DIRECT_URL="postgresql://isekai:q8Zt4vB1nX7cW2mK@elsewhere:5432/isekai")
+    assert direct["prepare_threshold"] == 1
+    assert pooled["DATABASES"]["default"]["OPTIONS"]["prepare_threshold"] is None
+
+
 def test_options_in_the_database_url_are_kept(read: Any) -> None:
     url = PRODUCTION["DATABASE_URL"] + "?sslmode=verify-full&sslrootcert=/etc/ca.pem"
     options = read(PRODUCTION, DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
