@@ -157,7 +157,7 @@ class DeviationViewSet(GenericViewSet):
         return serializer.validated_data
 
     def _do(self, service: Callable[..., Deviation], *, answer: int = status.HTTP_200_OK, **options: Any) -> Response:
-        deviation = service(self.get_object(), user=user_of(self.request), version=_version_of(self.request), **options)
+        deviation = service(self.get_object(), user=user_of(self.request), version=version_of(self.request), **options)
         return self._answer(deviation, answer)
 
     def _answer(self, deviation: Deviation, answer: int = status.HTTP_200_OK) -> Response:
@@ -181,7 +181,7 @@ def _wish_of(body: dict[str, Any]) -> dict[str, Any]:
     return {"jitter_max_seconds" if name == "jitter_seconds" else name: value for name, value in body.items()}
 
 
-def _version_of(request: Request) -> int | None:
+def version_of(request: Request) -> int | None:
     """The version that ``If-Match`` names; None compares nothing. Raises VersionConflict for what cannot be ours."""
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from accounts.api.callers import user_of, workspaces_of
 from accounts.models import ApiKey
 from deviations.api.serializers import BulkResultSerializer, DeviationSerializer, etag_of
-from deviations.api.views import SHOWN
+from deviations.api.views import IF_MATCH, SHOWN, version_of
 from deviations.models import Deviation, DeviationQuerySet
 from deviations.services.changing import BulkResult
 from publisher.api.serializers import DecisionSerializer, DecisionsSerializer, TimelineSerializer
@@ -48,31 +48,37 @@ class DecideView(APIView):
 
     required_scope = ApiKey.Scope.WRITE
 
-    @extend_schema(operation_id="deviation_decide", request=DecisionSerializer, responses=DeviationSerializer)
+    @extend_schema(
+        operation_id="deviation_decide",
+        request=DecisionSerializer,
+        responses=DeviationSerializer,
+        parameters=[IF_MATCH],
+    )
     def post(self, request: Request, pk: UUID) -> Response:
         work = get_object_or_404(works_of(request), pk=pk)
         body = DecisionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        work = _decided(work, body, user=user_of(request))
+        work = _decided(work, body, user=user_of(request), version=version_of(request))
         prefetch_related_objects([work], *SHOWN)
         return Response(DeviationSerializer(work).data, headers={"ETag": etag_of(work)})
 
 
-def _decided(work: Deviation, body: DecisionSerializer, *, user: Any) -> Deviation:
+def _decided(work: Deviation, body: DecisionSerializer, *, user: Any, version: int | None) -> Deviation:
     said = body.validated_data
     match said["decision"]:
         case "look_again":
-            return look_again(work, user=user)
+            return look_again(work, user=user, version=version)
         case "live":
             return confirm_live(
                 work,
                 user=user,
+                version=version,
                 url=said.get("url", ""),
                 file_id=said.get("file_id"),
                 by_hand=said.get("confirm_by_hand", False),
             )
         case way:
-            return decide(work, Way(way), user=user, **body.options())
+            return decide(work, Way(way), user=user, version=version, **body.options())
 
 
 class DecisionsView(APIView):

@@ -50,15 +50,21 @@ class Sighting:
 
 
 def confirm_live(
-    deviation: Deviation, *, user: User | None, url: str = "", file_id: UUID | None = None, by_hand: bool = False
+    deviation: Deviation,
+    *,
+    user: User | None,
+    url: str = "",
+    file_id: UUID | None = None,
+    by_hand: bool = False,
+    version: int | None = None,
 ) -> Deviation:
     """Mark an undecided work, or the part of it that ``file_id`` names, as live at ``url``, and return the work.
 
     It is looked for there first. ``by_hand``: where it cannot be seen, the caller's word is enough; nothing of it is
     looked up later. A work for the stash alone needs no address. Once all of it is live it is published; where a part
-    was what held it up, the rest goes on by itself; else it goes on asking.
+    was what held it up, the rest goes on by itself; else it goes on asking. ``version`` as in `change`.
     Raises FieldsRefused (the address), ReferenceNotFound (the part), ConfirmationNeeded (it was not seen there),
-    AddressTaken, InvalidTransition, InTheTrash. Must not be called inside a transaction.
+    AddressTaken, InvalidTransition, InTheTrash, VersionConflict. Must not be called inside a transaction.
     """
     ensure_asked(deviation)
     account = _account_of(deviation)
@@ -75,7 +81,7 @@ def confirm_live(
         return _mark_live(row, file, account, address=address, seen=sighting.deviation)
 
     try:
-        return change(deviation, how, user=user)
+        return change(deviation, how, user=user, version=version)
     except IntegrityError as error:
         # A worker has written down the same deviation for another work meanwhile.
         if "remote_deviation_id" in str(error):

@@ -46,9 +46,12 @@ class Way(models.TextChoices):
     DRAFT = "draft", gettext_lazy("Back to draft")
 
 
-def look_again(deviation: Deviation, *, user: User | None) -> Deviation:
-    """Have DeviantArt asked once more whether an unconfirmed work is live; raises InvalidTransition for any other."""
-    return change(deviation, _look_again, user=user)
+def look_again(deviation: Deviation, *, user: User | None, version: int | None = None) -> Deviation:
+    """Have DeviantArt asked once more whether an unconfirmed work is live; raises InvalidTransition for any other.
+
+    ``version`` as in `change`.
+    """
+    return change(deviation, _look_again, user=user, version=version)
 
 
 def look_again_at_many(works: DeviationQuerySet, *, user: User | None, ids: Sequence[UUID]) -> BulkResult:
@@ -56,15 +59,23 @@ def look_again_at_many(works: DeviationQuerySet, *, user: User | None, ids: Sequ
     return change_many(works, _look_again, user=user, ids=ids)
 
 
-def decide(deviation: Deviation, way: Way, *, user: User | None, not_live: bool = False, **wish: Any) -> Deviation:
+def decide(
+    deviation: Deviation,
+    way: Way,
+    *,
+    user: User | None,
+    not_live: bool = False,
+    version: int | None = None,
+    **wish: Any,
+) -> Deviation:
     """Send an undecided work on its way, in one change with saying that nothing more of it is live.
 
     ``not_live``: the caller has looked, and answers for it; a late work, which certainly was not sent, needs no such
-    word. ``wish`` is for SCHEDULE, as `schedule_deviation` takes it. What is live already stays live, and is not sent
-    again. Raises ConfirmationNeeded without that word, CallUnderWay while a call may still make it live,
-    InvalidTransition for a work that needs no decision, and as `schedule_deviation` does.
+    word. ``wish`` is for SCHEDULE, as `schedule_deviation` takes it; ``version`` as in `change`. What is live already
+    stays live, and is not sent again. Raises ConfirmationNeeded without that word, CallUnderWay while a call may still
+    make it live, InvalidTransition for a work that needs no decision, and as `schedule_deviation` does.
     """
-    return change(deviation, _decide(way, user, not_live=not_live, **wish), user=user)
+    return change(deviation, _decide(way, user, not_live=not_live, **wish), user=user, version=version)
 
 
 def decide_many(

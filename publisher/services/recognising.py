@@ -95,17 +95,11 @@ def recognise(reader: PacedReader, publication: Publication, *, calls: Sequence[
     return Recognition(found)
 
 
-def candidates(reader: PacedReader, publication: Publication, *, since: datetime) -> list[types.Deviation]:
-    """What the gallery has with the same title, published after ``since``, that is no publication of ours yet.
+def sightings(reader: PacedReader, *, since: datetime) -> Iterator[Sighting]:
+    """What the gallery has that was published after ``since``, newest first.
 
     Raises DeviantArtError, NotYet, TooMuchToRead.
     """
-    tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
-    return [each.deviation for each in _alike(reader, publication, since=since - tolerance)]
-
-
-def sightings(reader: PacedReader, *, since: datetime) -> Iterator[Sighting]:
-    """What the gallery has that was published after ``since``, newest first; raises as `candidates` does."""
     last_page_before = time.monotonic() + READING_SECONDS * settings.ISEKAI_TIME_SCALE
     for number, page in enumerate(reader.gallery_pages(), 1):
         ahead = page.date - clock.database_now() if page.date else timedelta()

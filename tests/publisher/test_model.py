@@ -816,8 +816,8 @@ def with_a_title_that_settles(patch: pytest.MonkeyPatch) -> None:
 
     def first(reader: Any, publication: Publication, *, calls: Any) -> recognising.Recognition:
         since = calls[0].started_at
-        alike = recognising.candidates(reader, publication, since=since)
-        return recognising.Recognition(alike[0] if alike else None, "none")
+        alike = recognising._alike(reader, publication, since=since)
+        return recognising.Recognition(alike[0].deviation if alike else None, "none")
 
     patch.setattr(recognising, "recognise", first)
 

@@ -100,8 +100,8 @@ def claims_are_joined(claiming: Any) -> None:
 # --- title_settles ---------------------------------------------------------------------------------------------------
 def the_title_is_enough(recognising: Any) -> None:
     def recognise(reader: Any, publication: Any, *, calls: Sequence[Any]) -> Any:
-        found = recognising.candidates(reader, publication, since=min(call.started_at for call in calls))
-        return recognising.Recognition(found[0] if found else None, "none")
+        found = recognising._alike(reader, publication, since=min(call.started_at for call in calls))
+        return recognising.Recognition(found[0].deviation if found else None, "none")
 
     recognising.recognise = recognise
 

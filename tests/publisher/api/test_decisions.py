@@ -62,6 +62,29 @@ def test_without_the_callers_word_it_is_409_with_the_field_in_which_to_give_it(w
     assert list(answer.json()["details"]) == ["confirm_not_live"]
 
 
+@pytest.mark.parametrize(
+    ("decision", "body"),
+    [
+        ("draft", {"confirm_not_live": True}),
+        ("look_again", {}),
+        ("live", {"url": "https://www.deviantart.com/x/art/Kite-77", "confirm_by_hand": True}),
+    ],
+)
+def test_a_decision_about_what_was_changed_since_it_was_seen_is_412(
+    decision: str, body: dict[str, Any], unseen: None
+) -> None:
+    work = unconfirmed()
+    if "url" in body:
+        body = {**body, "url": address(work)}
+    seen, path = work.version, f"/api/deviations/{work.pk}/decide/"
+    Deviation.objects.filter(pk=work.pk).update(version=seen + 1)
+    said = {"decision": decision, **body}
+    answer = of_owner(work).post(path, said, format="json", headers={"If-Match": f'"{seen}"'})
+    assert (answer.status_code, answer.json()["code"]) == (412, "version_conflict")
+    answer = of_owner(work).post(path, said, format="json", headers={"If-Match": f'"{seen + 1}"'})
+    assert answer.status_code == 200
+
+
 def test_a_late_work_needs_no_word() -> None:
     assert decide(late(), "publish_now").status_code == 200
 
