@@ -20,9 +20,13 @@ _Cursor: Any = ServerBindingCursor
 @contextmanager
 def prepared_cursor() -> Iterator[Any]:
     """As `connection.cursor`, for statements whose text is the same each time."""
+    if connection.queries_logged:
+        # Whoever wants to read them wants to see the parameters, which only Django's own way shows.
+        with connection.cursor() as ordinary:
+            yield ordinary
+        return
     connection.ensure_connection()
     with connection.wrap_database_errors:
         cursor = _Cursor(connection.connection)
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with wrap(cursor) as wrapped:
+    with connection.make_cursor(cursor) as wrapped:
         yield wrapped

@@ -56,7 +56,8 @@ PATIENCE_SECONDS = 30.0
 # One tick begins no further check after so many seconds; the next one goes on.
 TICK_SECONDS = 10.0
 LATER_SECONDS = 60.0
-LOGIN_LOST_SECONDS = 300.0
+# Whoever has lost its login is not taken at all; once it is connected again nobody should wait.
+LOGIN_LOST_SECONDS = 5.0
 # DeviantArt tells of so many works at once what they were submitted with.
 ORIGINS_AT_ONCE = 10
 

@@ -518,6 +518,20 @@ def test_an_account_that_lost_its_login_is_not_asked_for_and_stays_held(make: Ma
     assert GalleryCheck.objects.pending().exists()
 
 
+def test_once_it_is_connected_again_its_gallery_is_read_soon(
+    make: MakeDue, gallery: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch
+):
+    def lost(*_arguments: Any, **_options: Any) -> Token:
+        DeviantArtAccount.objects.update(state=DeviantArtAccount.State.REAUTH_REQUIRED)
+        raise LoginLost
+
+    monkeypatch.setattr(restoring, "usable_token", lost)
+    check = lose(make().account)
+    restoring.check_galleries()
+    check.refresh_from_db()
+    assert check.next_try_at - clock.now() <= timedelta(seconds=max(1.0, restoring.LOGIN_LOST_SECONDS))
+
+
 def test_two_ticks_at_once_check_an_account_once(make: MakeDue, gallery: FakeDeviantArt):
     work = make(title="Pool")
     gallery.show("Pool", picture=PICTURE)
