@@ -1,7 +1,8 @@
 """The operator's door to works: everything can be seen, nothing typed over; states change by named actions alone."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db import models
@@ -13,11 +14,30 @@ from unfold.admin import TabularInline
 from accounts.admin import ReadOnlyAdmin
 from accounts.models import User
 from deviations.models import Deviation, DeviationFile, DeviationQuerySet, FileVariant, Upload
-from deviations.services.changing import BULK_MAX, BulkResult
+from deviations.services.changing import BULK_MAX, BulkResult, ItemResult
 from deviations.services.scheduling import cancel_many, publish_many_now, retry_many
 from deviations.services.trashing import restore_many, trash_many
 
 REASONS_SHOWN = 5
+
+
+def do_to_works(
+    page: admin.ModelAdmin[Any], request: HttpRequest, ids: Sequence[UUID], service: Callable[..., BulkResult]
+) -> None:
+    """Do it to all these works, and say on ``page`` how many went well and why the others did not."""
+    items: list[ItemResult] = []
+    for start in range(0, len(ids), BULK_MAX):
+        chunk = ids[start : start + BULK_MAX]
+        items += service(Deviation.objects.all(), user=cast(User, request.user), ids=chunk).items
+    refused = [item for item in items if item.error is not None]
+    if done := len(items) - len(refused):
+        text = ngettext("Done: %(count)s work.", "Done: %(count)s works.", done) % {"count": done}
+        page.message_user(request, text, messages.SUCCESS)
+    for item in refused[:REASONS_SHOWN]:
+        page.message_user(request, f"{item.id}: {item.error}", messages.ERROR)
+    if (more := len(refused) - REASONS_SHOWN) > 0:
+        text = ngettext("… and %(count)s more.", "… and %(count)s more.", more) % {"count": more}
+        page.message_user(request, text, messages.ERROR)
 
 
 class FilesInline(TabularInline):  # type: ignore[misc]  # unfold has no types; also below
@@ -64,21 +84,7 @@ class DeviationAdmin(ReadOnlyAdmin):
         self._do(request, works, restore_many)
 
     def _do(self, request: HttpRequest, works: DeviationQuerySet, service: Callable[..., BulkResult]) -> None:
-        """Do it to all that were picked, and say how many went well and why the others did not."""
-        ids = list(works.values_list("pk", flat=True))
-        items = []
-        for start in range(0, len(ids), BULK_MAX):
-            chunk = ids[start : start + BULK_MAX]
-            items += service(Deviation.objects.all(), user=cast(User, request.user), ids=chunk).items
-        refused = [item for item in items if item.error is not None]
-        if done := len(items) - len(refused):
-            text = ngettext("Done: %(count)s work.", "Done: %(count)s works.", done) % {"count": done}
-            self.message_user(request, text, messages.SUCCESS)
-        for item in refused[:REASONS_SHOWN]:
-            self.message_user(request, f"{item.id}: {item.error}", messages.ERROR)
-        if (more := len(refused) - REASONS_SHOWN) > 0:
-            text = ngettext("… and %(count)s more.", "… and %(count)s more.", more) % {"count": more}
-            self.message_user(request, text, messages.ERROR)
+        do_to_works(self, request, list(works.values_list("pk", flat=True)), service)
 
 
 class VariantsInline(TabularInline):  # type: ignore[misc]

@@ -13,8 +13,8 @@ from unfold.admin import TabularInline
 from accounts.admin import ReadOnlyAdmin
 from accounts.models import DeviantArtAccount, User
 from accounts.services.holding import pause_account, release_account
-from deviations.models import Deviation
-from deviations.services.changing import BULK_MAX, BulkResult, ItemResult
+from deviations.admin import do_to_works
+from deviations.services.changing import BulkResult
 from deviations.services.reasons import held_installation
 from deviations.services.scheduling import cancel_many, retry_many
 from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem, Worker
@@ -22,8 +22,6 @@ from publisher.models.holds import GalleryCheckQuerySet
 from publisher.models.publications import PublicationQuerySet
 from publisher.services import restoring
 from publisher.services.deciding import look_again_at_many
-
-REASONS_SHOWN = 5
 
 
 class AttemptsInline(TabularInline):  # type: ignore[misc]  # unfold has no types
@@ -70,21 +68,8 @@ class PublicationAdmin(ReadOnlyAdmin):
         self._do_to_accounts(request, publications, release_account)
 
     def _do(self, request: HttpRequest, publications: PublicationQuerySet, service: Callable[..., BulkResult]) -> None:
-        """Do it to the works of all that were picked, and say how many went well and why the others did not."""
-        ids = list(publications.order_by("deviation_id").values_list("deviation_id", flat=True).distinct())
-        items: list[ItemResult] = []
-        for start in range(0, len(ids), BULK_MAX):
-            chunk = ids[start : start + BULK_MAX]
-            items += service(Deviation.objects.all(), user=cast(User, request.user), ids=chunk).items
-        refused = [item for item in items if item.error is not None]
-        if done := len(items) - len(refused):
-            text = ngettext("Done: %(count)s work.", "Done: %(count)s works.", done) % {"count": done}
-            self.message_user(request, text, messages.SUCCESS)
-        for item in refused[:REASONS_SHOWN]:
-            self.message_user(request, f"{item.id}: {item.error}", messages.ERROR)
-        if (more := len(refused) - REASONS_SHOWN) > 0:
-            text = ngettext("… and %(count)s more.", "… and %(count)s more.", more) % {"count": more}
-            self.message_user(request, text, messages.ERROR)
+        ids = publications.order_by("deviation_id").values_list("deviation_id", flat=True).distinct()
+        do_to_works(self, request, list(ids), service)
 
     def _do_to_accounts(
         self, request: HttpRequest, publications: PublicationQuerySet, service: Callable[..., None]
