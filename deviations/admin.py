@@ -1,7 +1,7 @@
 """The operator's door to works: everything can be seen, nothing typed over; states change by named actions alone."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -22,7 +22,7 @@ REASONS_SHOWN = 5
 
 
 def do_to_works(
-    page: admin.ModelAdmin[Any], request: HttpRequest, ids: Sequence[UUID], service: Callable[..., BulkResult]
+    page: ReadOnlyAdmin, request: HttpRequest, ids: Sequence[UUID], service: Callable[..., BulkResult]
 ) -> None:
     """Do it to all these works, and say on ``page`` how many went well and why the others did not."""
     items: list[ItemResult] = []

@@ -33,6 +33,7 @@ from isekai import clock, queue
 from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem
 from publisher.models.holds import GalleryCheckQuerySet
 from publisher.services import marks
+from publisher.services.confirming import open_parts
 from publisher.services.marks import Mark
 from publisher.services.recognising import ALIKE, PICTURE_MAX_BYTES
 from publisher.services.settling import repeat_after_seconds
@@ -63,6 +64,7 @@ ORIGINS_AT_ONCE = 10
 
 Status = Deviation.Status
 # What the gallery may show although the database does not know it.
+ON_THEIR_WAY = (Status.SCHEDULED, Status.PUBLISHING)
 MAY_BE_LIVE = (Status.SCHEDULED, Status.PUBLISHING, Status.NEEDS_DECISION, Status.FAILED, Status.DRAFT)
 
 
@@ -337,16 +339,13 @@ def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
             findings.live[found[0]] = each
     explained = set(findings.live.values())
     findings.live = {part: each for part, each in findings.live.items() if not part.is_live}
-    open_parts = [part for part in parts if not part.is_live]
+    unknown = [part for part in parts if not part.is_live]
     for each in sightings:
         if each not in explained:
-            findings.doubtful.update(part.deviation_id for part in _may_be(each, open_parts))
-    # One that is live for certain asks for nobody's word, unless another part of its work does.
-    certain = set(findings.live)
-    undecided = {part.deviation_id for part in open_parts if part not in certain}
-    settled = {part.deviation_id for part in certain} - undecided
-    findings.doubtful -= settled
-    findings.doubtful |= {part.deviation_id for part in certain} & undecided
+            findings.doubtful.update(part.deviation_id for part in _may_be(each, unknown))
+    # A work of which all is live for certain asks for nobody's word.
+    undecided = {part.deviation_id for part in unknown if part not in findings.live}
+    findings.doubtful -= {part.deviation_id for part in findings.live} - undecided
     return findings
 
 
@@ -402,8 +401,13 @@ def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
                 _mark_live(deviation, part, sighting, account_id=check.account_id)
             if deviation.pk in doubtful:
                 _ask(deviation, check)
-            else:
+            elif not open_parts(deviation):
                 _finish(deviation, by_work[deviation.pk])
+            elif deviation.status in ON_THEIR_WAY:
+                _go_on(deviation)
+            else:
+                # It must have been scheduled in the time that is forgotten; nobody knows for when the rest.
+                _ask(deviation, check)
         GalleryCheck.objects.filter(pk=check.pk).update(done_at=clock.DatabaseNow())
         record(
             "account.gallery_checked",
@@ -521,6 +525,16 @@ def _finish(deviation: Deviation, found: list[tuple[Part, Sighting]]) -> None:
     logger.info("deviation_recognised_after_restore", deviation_id=str(deviation.pk))
 
 
+def _go_on(deviation: Deviation) -> None:
+    """A part of it is live, and the gallery shows nothing that may be the rest: that follows."""
+    _move(deviation, Status.NEEDS_DECISION, Status.PUBLISHING)
+    if Publication.objects.unconfirmed().filter(deviation=deviation).exists():
+        deviation.reason_code = "unconfirmed"
+    else:
+        deviation.reason_code, deviation.unconfirmed_since = "", None
+    _save(deviation, next_attempt_at=clock.database_now())
+
+
 def _ask(deviation: Deviation, check: GalleryCheck) -> None:
     """The work may be live or not: its owner decides."""
     _move(deviation, Status.NEEDS_DECISION)
@@ -548,8 +562,8 @@ def _move(deviation: Deviation, *statuses: Status) -> None:
             deviation.move_to(status, reason="" if status == Status.PUBLISHED else "restored")
 
 
-def _save(deviation: Deviation) -> None:
-    deviation.next_attempt_at = None
+def _save(deviation: Deviation, *, next_attempt_at: datetime | None = None) -> None:
+    deviation.next_attempt_at = next_attempt_at
     deviation.version += 1
     deviation.updated_at = clock.now()
     deviation.save(

@@ -353,15 +353,52 @@ def test_works_for_the_stash_alone_that_were_due_meanwhile_are_asked_about(make:
     assert (fresh(work).status, fresh(coming).status) == (Status.NEEDS_DECISION, Status.SCHEDULED)
 
 
-def test_a_work_of_several_files_of_which_one_is_live_is_asked_about(make_due: MakeDue, gallery: FakeDeviantArt):
+@pytest.fixture
+def pair(make_due: MakeDue, gallery: FakeDeviantArt) -> Deviation:
+    """A work of two files, of which the gallery shows the first."""
     work = make_due(PICTURE, OTHER_PICTURE, title="Pair", upload_mode="multiple")
     for file, body in zip(work.files.order_by("position"), (PICTURE, OTHER_PICTURE), strict=True):
         FileVariant.objects.filter(file=file).update(perceptual_hash=perceptual_hash(body))
     gallery.show("Pair", picture=PICTURE)
-    lose(work.account)
+    return work
+
+
+def test_of_a_work_of_which_a_part_is_found_the_rest_follows(pair: Deviation, worker: Worker, gallery: FakeDeviantArt):
+    lose(pair.account)
     restoring.check_galleries()
-    assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+    assert (fresh(pair).status, pair.unconfirmed_since) == (Status.PUBLISHING, None)
     assert Publication.objects.live().count() == 1
+    run(pair)
+    assert (fresh(pair).status, gallery.calls.count("publish")) == (Status.PUBLISHED, 1)
+
+
+def test_a_rest_of_which_nobody_knows_is_looked_for_as_ever(pair: Deviation, gallery: FakeDeviantArt):
+    second = pair.files.order_by("position").last()
+    assert second is not None
+    part = Publication.objects.create(deviation=pair, file=second, account_id=pair.account_id, state="publishing")
+    Attempt.objects.create(
+        publication=part, step="publish", lease_id=uuid4(), worker_id=uuid4(), started_at=clock.now()
+    )
+    now = clock.now()
+    Deviation.objects.filter(pk=pair.pk).update(status="publishing", unconfirmed_since=now, next_attempt_at=now)
+    lose(pair.account)
+    restoring.check_galleries()
+    assert (fresh(pair).status, pair.reason_code, pair.unconfirmed_since) == (Status.PUBLISHING, "unconfirmed", now)
+
+
+def test_a_draft_of_which_a_part_is_found_is_asked_about(pair: Deviation):
+    Deviation.objects.filter(pk=pair.pk).update(status="draft")
+    lose(pair.account)
+    restoring.check_galleries()
+    assert (fresh(pair).status, pair.reason_code) == (Status.NEEDS_DECISION, "restored")
+    assert Publication.objects.live().count() == 1
+
+
+def test_a_rest_that_the_gallery_may_show_is_asked_about(pair: Deviation, gallery: FakeDeviantArt):
+    gallery.show("Another title", picture=OTHER_PICTURE)
+    lose(pair.account)
+    restoring.check_galleries()
+    assert (fresh(pair).status, pair.reason_code) == (Status.NEEDS_DECISION, "restored")
 
 
 def test_all_files_of_a_work_found_make_it_published(make_due: MakeDue, gallery: FakeDeviantArt):
