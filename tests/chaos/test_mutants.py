@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -39,8 +40,10 @@ def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize("name", ["blind_repeat", "unconditional_claim", "title_settles"])
 def test_a_mutant_is_caught_where_the_engine_keeps_its_promises(name: str):
-    code, found, said = run("--mutant", name)
+    with ThreadPoolExecutor(2) as both:
+        mutated, unmutated = both.submit(run, "--mutant", name), both.submit(run, "--like", name)
+    code, found, said = mutated.result()
     assert code == BROKEN
     assert sum(found[promise] for promise in MUTANTS[name].breaks) > 0, said[-5000:]
-    code, found, said = run("--like", name)
+    code, found, said = unmutated.result()
     assert (code, sum(found[promise] for promise in MUTANTS[name].breaks)) == (KEPT, 0), said[-5000:]
