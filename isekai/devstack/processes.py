@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 DEFAULT_PUBLISHER_CONCURRENCY = 16  # as in the settings
 # A worker that is asked to end finishes what it holds: the drain of the publisher (75 s) and some room.
 STOP_SECONDS = 90
-CELERY = ("celery", "-q", "-A", "isekai")
+OURS = ("python", "-m", "isekai")  # isekai/__main__.py
 # Gossip and mingle are talk between workers that nobody reads, and a source of trouble after a lost connection.
 WORKER = ("--without-gossip", "--without-mingle")
 
@@ -35,7 +35,7 @@ def web(bind: str = "0.0.0.0:4000") -> Process:
 
 
 def worker(name: str, port: int, queues: tuple[str, ...], *pool: str) -> Process:
-    command = (*CELERY, "worker", "-n", f"{name}@%h", "-Q", ",".join(queues), *pool, *WORKER)
+    command = (*OURS, "worker", "-n", f"{name}@%h", "-Q", ",".join(queues), *pool, *WORKER)
     return Process(name, command, port, queues)
 
 
@@ -54,7 +54,7 @@ def media() -> Process:
 
 def beat() -> Process:
     # Without a pid file: one that a killed beat has left would keep the next from starting.
-    command = (*CELERY, "beat", "--pidfile=", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler")
+    command = (*OURS, "beat", "--pidfile=", "--scheduler", "django_celery_beat.schedulers:DatabaseScheduler")
     return Process("beat", command)
 
 

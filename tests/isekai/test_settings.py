@@ -212,8 +212,8 @@ def run(command: list[str], values: Mapping[str, str]) -> "subprocess.CompletedP
     [
         [sys.executable, "manage.py", "check"],
         [str(BIN / "gunicorn"), "isekai.wsgi", "-b", "127.0.0.1:0", "--no-control-socket"],
-        [str(BIN / "celery"), "-A", "isekai", "worker", "-Q", "media"],
-        [str(BIN / "celery"), "-A", "isekai", "beat", "--pidfile="],
+        [sys.executable, "-m", "isekai", "worker", "-Q", "media"],
+        [sys.executable, "-m", "isekai", "beat", "--pidfile="],
     ],
     ids=["manage.py", "gunicorn", "worker", "beat"],
 )

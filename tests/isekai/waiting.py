@@ -1,6 +1,7 @@
-"""The Celery app of the project with one more task, which runs for as long as a test wants it to."""
+"""Starts workers as `isekai.__main__` does, with one more task, which runs for as long as a test wants it to."""
 
 import os
+import sys
 from typing import Any
 
 import structlog
@@ -9,9 +10,10 @@ from django.conf import settings
 from prometheus_client import Counter
 from redis import Redis
 
+from isekai.__main__ import main
 from isekai.celery import app
 
-__all__ = ["app"]
+__all__ = ["app", "main"]
 
 logger = structlog.get_logger(__name__)
 
@@ -42,3 +44,7 @@ def wait(key: str) -> None:
     redis.blpop([f"{key}:go"], timeout=100)
     logger.info("waited")
     app.send_task("tests.nobody", queue="nobody")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
