@@ -187,7 +187,7 @@ class Striker:
         with self.system.database() as connection:
             busy = connection.execute(
                 "SELECT w.id, w.process_id FROM publisher_worker w JOIN deviations_deviation d ON d.worker_id = w.id "
-                "WHERE w.alive_until > clock_timestamp() AND d.status = 'publishing' ORDER BY w.id"
+                "WHERE w.alive_until > clock_timestamp() ORDER BY w.id"
             ).fetchall()
             if not busy:
                 raise NotNow

@@ -117,16 +117,25 @@ class Planned:
 
 
 def schedule(
-    seed: int, kinds: Sequence[Kind], *, seconds: float, each: int = LEAST, lasting: dict[str, float] | None = None
+    seed: int,
+    kinds: Sequence[Kind],
+    *,
+    seconds: float,
+    each: int = LEAST,
+    oftener: dict[str, int] | None = None,
+    lasting: dict[str, float] | None = None,
 ) -> list[Planned]:
-    """At least ``each`` of every kind within ``seconds``, those of one place one after the other.
+    """``each`` of every kind within ``seconds``, those of one place one after the other.
 
-    ``lasting`` says how long those of a kind last, where not as usual. Raises ValueError when the time is too short.
+    ``oftener`` says how many of a kind, where more than ``each``; ``lasting`` how long they last, where not as usual.
+    Raises ValueError when the time is too short.
     """
     dice = random.Random(seed)
     planned: list[Planned] = []
     for place in sorted({kind.place for kind in kinds}):
-        mine = [kind for kind in kinds if kind.place == place for _ in range(each)]
+        mine = [
+            kind for kind in kinds if kind.place == place for _ in range(max(each, (oftener or {}).get(kind.name, 0)))
+        ]
         dice.shuffle(mine)
         lengths = [(lasting or {}).get(kind.name, kind.seconds) for kind in mine]
         spare = seconds - sum(lengths)

@@ -16,7 +16,7 @@ from isekai.devstack.errors import DevstackError, Interrupted
 from isekai.devstack.foreground import signals_interrupt
 from isekai.devstack.servers import PostgreSQL, Valkey
 from isekai.devstack.throwaway import Throwaway, throwaway_stack
-from tests.chaos.kinds import LEAST, Kind, chosen, schedule
+from tests.chaos.kinds import GROUPS, LEAST, Kind, chosen, schedule
 from tests.chaos.mutants import MUTANTS, Mutant
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ PROGRESS_SECONDS = 5.0
 # On a slow machine a fault may wait for the call that it is to strike.
 PATIENCE_SECONDS = 90.0
 LEAST_LOST_SHARE = 0.05
+# Of each sort: some of the works are never published, and others take more than one call.
+PLANNED_LOST_SHARE = 0.035
 KEPT, BROKEN, INVALID = 0, 1, 2
 # One more of each than is needed: some find nobody to strike.
 DEFAULT = Mutant("", "the engine as it is", frozenset(), faults="all", each=LEAST + 2, minutes=2.0, works=0)
@@ -90,7 +92,12 @@ def _complete(options: argparse.Namespace) -> None:
     away = options.away_seconds or min(600 * SCALE, max(3.0, options.seconds / 30))
     each = options.each or conditions.each
     options.planned = schedule(
-        options.seed, options.kinds, seconds=options.seconds, each=each, lasting={"redis_away": away}
+        options.seed,
+        options.kinds,
+        seconds=options.seconds,
+        each=each,
+        oftener=dict.fromkeys(GROUPS["lost"], round(PLANNED_LOST_SHARE * options.works)),
+        lasting={"redis_away": away},
     )
 
 

@@ -44,3 +44,12 @@ def test_kinds_are_chosen_by_name_by_group_and_taken_away():
     assert chosen("none") == []
     with pytest.raises(KindUnknown, match="sunspots"):
         chosen("sunspots")
+
+
+def test_more_of_a_kind_are_planned_where_that_is_asked_for():
+    planned = schedule(1, chosen("lost,submit_lost"), seconds=600, oftener={"answer_lost_after": 30, "submit_lost": 2})
+    assert Counter(fault.kind.name for fault in planned) == {
+        "answer_lost_before": 10,
+        "answer_lost_after": 30,
+        "submit_lost": 10,
+    }
