@@ -1,11 +1,13 @@
 """The Celery app and what beat runs when. Every entry may run twice, or late, without harm."""
 
 import os
+import sys
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging
+from celery.signals import setup_logging, task_postrun, task_prerun
 from django.conf import settings
+from django.db import close_old_connections
 from django.dispatch import receiver
 from django_structlog.celery import signals
 
@@ -18,11 +20,20 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 app = Celery("isekai")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# It would close the connection to the database after each task, in so many tasks: never. See `keep_good_connections`.
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 
 
 @setup_logging.connect
 def keep_our_logging(**_options: object) -> None:
     """Connected so that Celery does not put its own handlers in place of those of the settings."""
+
+
+@task_prerun.connect
+@task_postrun.connect
+def keep_good_connections(**_options: object) -> None:
+    """A thread keeps its connection from task to task, as a thread of web does from request to request."""
+    close_old_connections()
 
 
 @receiver(signals.modify_context_before_task_publish)

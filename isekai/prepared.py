@@ -25,6 +25,7 @@ def prepared_cursor() -> Iterator[Any]:
         with connection.cursor() as ordinary:
             yield ordinary
         return
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     with connection.wrap_database_errors:
         cursor = _Cursor(connection.connection)
