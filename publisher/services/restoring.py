@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DateTimeField, Max, OuterRef, Q, Subquery, Value
+from django.db.models import DateTimeField, Exists, Max, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce, Least
 
 from accounts.errors import AccountError, LoginLost
@@ -28,7 +28,7 @@ from deviantart.pace import Kind
 from deviantart.rules import normalise_title
 from deviations.media.errors import Refused
 from deviations.media.perceptual import distance, perceptual_hash
-from deviations.models import Deviation, FileVariant
+from deviations.models import Deviation, DeviationFile, FileVariant
 from isekai import clock, queue
 from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem
 from publisher.models.holds import GalleryCheckQuerySet
@@ -481,8 +481,15 @@ def _titles(title: str, publication: Publication | None) -> frozenset[str]:
 
 
 def _resting_in_the_stash(check: GalleryCheck) -> set[UUID]:
-    """Works meant for the stash alone that were due in the time that is forgotten: no gallery shows them."""
+    """Works meant for the stash alone that were due in the time that is forgotten: no gallery shows them.
+
+    What had been uploaded before lies there, and is not uploaded again.
+    """
+    not_uploaded = DeviationFile.objects.filter(deviation=OuterRef("pk")).exclude(
+        publications__stash_items__state=StashItem.State.IN_HAND
+    )
     works = Deviation.objects.kept().filter(
+        Exists(not_uploaded),
         account_id=check.account_id,
         status=Status.SCHEDULED,
         stash_only=True,

@@ -19,7 +19,7 @@ from deviantart.errors import RateLimited, Unreachable
 from deviations.media.perceptual import perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
-from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, Worker
+from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem, Worker
 from publisher.services import marks, publishing, restoring
 from publisher.services.holds import able_accounts
 from publisher.services.marks import Mark
@@ -351,6 +351,21 @@ def test_works_for_the_stash_alone_that_were_due_meanwhile_are_asked_about(make:
     lose(work.account)
     restoring.check_galleries()
     assert (fresh(work).status, fresh(coming).status) == (Status.NEEDS_DECISION, Status.SCHEDULED)
+
+
+def test_what_had_been_uploaded_to_the_stash_before_is_not_asked_about(make_due: MakeDue, gallery: FakeDeviantArt):
+    whole, half = (
+        make_due(PICTURE, OTHER_PICTURE, title=title, stash_only=True, upload_mode="multiple") for title in ("A", "B")
+    )
+    Deviation.objects.filter(pk=half.pk).update(account=whole.account, workspace=whole.workspace)
+    for number, file in enumerate([*whole.files.all(), half.files.all()[0]]):
+        part = Publication.objects.create(
+            deviation=file.deviation, file=file, account_id=whole.account_id, state="submitted"
+        )
+        StashItem.objects.create(publication=part, account_id=whole.account_id, item_id=number + 1, fingerprint="f")
+    lose(whole.account)
+    restoring.check_galleries()
+    assert (fresh(whole).status, fresh(half).status) == (Status.SCHEDULED, Status.NEEDS_DECISION)
 
 
 @pytest.fixture
