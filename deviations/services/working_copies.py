@@ -1,6 +1,7 @@
 """A stored file as a file on this machine's disk, for as long as it is worked on."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -57,8 +58,14 @@ def working_copy(key: str, *, workspace_id: UUID) -> Iterator[WorkingCopy]:
 
 def remove_abandoned() -> None:
     """Remove the folders that workers that were killed have left on this machine."""
-    long_ago = time.time() - ABANDONED_AFTER_SECONDS
+    long_ago = _now_on_disk() - ABANDONED_AFTER_SECONDS
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # another worker's tick is at it too
             if folder.stat().st_mtime < long_ago:
                 shutil.rmtree(folder)
+
+
+def _now_on_disk() -> float:
+    """By the clock that dates the folders; this process's own may have jumped, and others work in theirs."""
+    with tempfile.TemporaryFile() as probe:
+        return os.fstat(probe.fileno()).st_mtime

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from accounts.models import User
 from isekai import clock
 from tests import pictures
-from tests.processes import Processes
+from tests.processes import Processes, wait_until
 from tests.sandbox_process import SandboxProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -77,7 +77,8 @@ def upload(page: Page, picture: Path) -> None:
     page.set_input_files("#upload-files", picture)
     bar = page.get_by_role("progressbar", name=picture.name)
     expect(bar).to_be_visible()
-    page.wait_for_function("document.querySelector('.uploads progress')?.value > 10")
+    # The page lets nobody evaluate a text, which is how the browser itself would wait for it.
+    wait_until(lambda: (page.evaluate("document.querySelector('.uploads progress')?.value") or 0) > 10)
     expect(page.locator(".uploads").get_by_text("A draft of it is made.")).to_be_visible(timeout=30 * SECONDS)
     slow.detach()
     # Its picture is made meanwhile; the card brings it by itself.
@@ -118,7 +119,7 @@ def see_it_on_deviantart(page: Page) -> None:
     expect(there.get_by_role("heading", name="Moth queen v9")).to_be_visible()
     shown = there.locator("main img").first
     expect(shown).to_be_visible()
-    there.wait_for_function("document.querySelector('main img').naturalWidth > 0")
+    wait_until(lambda: there.evaluate("document.querySelector('main img').naturalWidth") > 0)
     there.close()
 
 

@@ -144,10 +144,10 @@ def test_the_whole_system_comes_up_survives_what_dies_and_keeps_its_data(launche
     assert remembered.returncode == 0, remembered.stderr
 
     # A process of ours that is killed comes back.
-    beat = launcher.child("-A isekai beat")
+    beat = launcher.child("-m isekai beat")
     assert beat is not None
     os.kill(beat, signal.SIGKILL)
-    wait_until(lambda: launcher.child("-A isekai beat") not in {None, beat}, seconds=20)
+    wait_until(lambda: launcher.child("-m isekai beat") not in {None, beat}, seconds=20)
     assert "was ended by SIGKILL; starts again in 0.5 s" in launcher.lines()
 
     # Killed itself, it leaves nothing behind.

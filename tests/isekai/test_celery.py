@@ -46,6 +46,10 @@ def test_messages_are_json_alone() -> None:
 
 
 # --- the connection to the database ----------------------------------------------------------------------------------
+def ordinary_cursor() -> Any:
+    return connection.cursor()
+
+
 def backend(open_cursor: Callable[[], Any]) -> int:
     with open_cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -61,14 +65,14 @@ def persistent(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Itera
     connection.close()
 
 
-@pytest.mark.parametrize("open_cursor", [connection.cursor, prepared_cursor])
+@pytest.mark.parametrize("open_cursor", [ordinary_cursor, prepared_cursor])
 def test_a_thread_keeps_its_connection_from_task_to_task(persistent: None, open_cursor: Callable[[], Any]):
     first = backend(open_cursor)
     keep_good_connections()
     assert backend(open_cursor) == first
 
 
-@pytest.mark.parametrize("open_cursor", [connection.cursor, prepared_cursor])
+@pytest.mark.parametrize("open_cursor", [ordinary_cursor, prepared_cursor])
 def test_a_connection_that_broke_between_two_tasks_is_replaced(persistent: None, open_cursor: Callable[[], Any]):
     first = backend(open_cursor)
     end_backend(first)
@@ -76,7 +80,7 @@ def test_a_connection_that_broke_between_two_tasks_is_replaced(persistent: None,
     assert backend(open_cursor) != first
 
 
-@pytest.mark.parametrize("open_cursor", [connection.cursor, prepared_cursor])
+@pytest.mark.parametrize("open_cursor", [ordinary_cursor, prepared_cursor])
 def test_a_connection_that_broke_in_a_task_is_replaced_before_the_next(
     persistent: None, open_cursor: Callable[[], Any]
 ):

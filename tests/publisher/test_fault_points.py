@@ -279,9 +279,10 @@ class Lane:
     def _stop_in(self, case: Case) -> None:
         self._prepare(case)
         (point,) = case.points
-        (self.faults / point).write_text("stop")
-        sleeper = self.start()
-        self._note(case, point, self.wait(sleeper, STARTING_SECONDS) == "stopped")
+        sleeper = self._stop_at(point)
+        self._note(case, point, sleeper is not None)
+        if sleeper is None:
+            return
         # Who sleeps may be the one that wakes and rescues for all; then beat does it.
         others = [self.start(), self.start("beat")]
         self._wait_for_the_end([case], SETTLING_SECONDS)
@@ -291,6 +292,16 @@ class Lane:
             case.trouble.append("went on after its lease was gone")
         for process_id in (sleeper, *others):
             self.kill(process_id)
+
+    def _stop_at(self, point: str) -> int | None:
+        """The process that sleeps there; as with a kill, the first ones may lose their lease before."""
+        (self.faults / point).write_text("stop")
+        for _ in range(STARTS):
+            process_id = self.start()
+            if self.wait(process_id, STARTING_SECONDS) == "stopped":
+                return process_id
+            self.kill(process_id)
+        return None
 
     def _note(self, case: Case, point: str, happened: bool) -> None:
         if happened:

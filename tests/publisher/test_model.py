@@ -842,7 +842,7 @@ def with_fenced_evidence(patch: pytest.MonkeyPatch) -> None:
     ("mutate", "promise"),
     [
         # Often a constraint notices it first.
-        (without_a_fence, "published after it was cancelled|violates check constraint"),
+        (without_a_fence, "published after it was cancelled|violates check constraint|went on all the same"),
         (with_a_new_upload_after_an_unknown_outcome, "a file was published twice"),
         (with_a_claim_that_asks_for_nothing, "published after it was cancelled|violates check constraint"),
         (with_a_title_that_settles, "something counts as published that is not|another one's address"),
