@@ -105,8 +105,9 @@ def while_in_time(
 ) -> Callable[[], None]:
     """A last look at the watch, directly before a call is sent; first ``wait``, for a moment that has not come yet.
 
-    Between writing the call down and sending it this process may have been stopped for longer than others wait before
-    they take over; then the call must not be made any more. Raises TooLateToSend.
+    Made before the call is written down, as the watch runs from then on. Between writing the call down and sending it
+    this process may have been stopped for longer than others wait before they take over; then the call must not be made
+    any more. Raises TooLateToSend.
     """
     began = time.monotonic()
 

@@ -147,6 +147,11 @@ def upload(
     client = job.client()
     turn = wait_for_turn(job.account, kind, client)
     faults.reach("before_submit_intent")
+    in_time = while_in_time(
+        longest_wait_before_sending(),
+        point="before_submit_sent",
+        wait=job.wait_until_due if wait_until is not None and isinstance(job, Job) else None,
+    )
     attempt = evidence.open_attempt(job.claim, publication, Attempt.Step.SUBMIT, not_before=wait_until)
     faults.reach("submit_intended")
     open_at = partial(_open_at, submission.storage_key, job.claim.workspace_id)
@@ -163,11 +168,7 @@ def upload(
             is_ai_generated=submission.is_ai_generated,
             noai=submission.noai,
             sha256=submission.sha256,
-            before_send=while_in_time(
-                longest_wait_before_sending(),
-                point="before_submit_sent",
-                wait=job.wait_until_due if wait_until is not None and isinstance(job, Job) else None,
-            ),
+            before_send=in_time,
         )
     except FileChanged as error:
         evidence.close_not_made(attempt, why="stored_file_changed")
@@ -218,6 +219,8 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
     fields = publish_fields_of(job.deviation)
     turn = wait_for_turn(job.account, Kind.PUBLISH, client)
     faults.reach("before_publish_intent")
+    # All is ready and the connection stands once this is asked: only the moment itself is waited for.
+    in_time = while_in_time(longest_wait_before_sending(), point="before_publish_sent", wait=job.wait_until_due)
     attempt = evidence.open_attempt(
         job.claim,
         publication,
@@ -233,10 +236,7 @@ def publish(job: Job, publication: Publication, item: StashItem, *, again: bool 
         receipt = client.publish(
             item.item_id,
             **fields,
-            # All is ready and the connection stands: only the moment itself is waited for.
-            before_send=while_in_time(
-                longest_wait_before_sending(), point="before_publish_sent", wait=job.wait_until_due
-            ),
+            before_send=in_time,
         )
     except TooLateToSend:
         evidence.close_not_made(attempt, why="too_late_to_send")

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 
+from isekai.__main__ import main
 from isekai.devstack import processes
 from isekai.devstack.children import die_with_parent
 
@@ -51,10 +52,12 @@ def _start(name: str, number: int, log: str) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     command = (processes.beat() if name == "beat" else processes.publisher(4)).command
     # Celery refuses two nodes of one name.
-    sys.argv = [f"{part}-{number}" if part.endswith("@%h") else part for part in command]
-    from celery.bin.celery import main
-
-    os._exit(main() or 0)
+    arguments = [f"{part}-{number}" if part.endswith("@%h") else part for part in command]
+    try:
+        main(arguments[arguments.index("isekai") + 1 :])
+    except SystemExit as ended:
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+    os._exit(0)
 
 
 def _wait(process_id: int, seconds: float) -> str:

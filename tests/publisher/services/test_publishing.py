@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +23,8 @@ from deviations.errors import StorageUnavailable
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Attempt, Publication, StashItem, Worker
-from publisher.services import job, publishing
+from publisher.services import job, publishing, steps
+from publisher.services.job import longest_wait_before_sending
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
 
@@ -419,3 +421,25 @@ def test_a_database_that_goes_away_again_and_again_is_no_fault_of_the_work(
             assert (work.status, work.reason_code, work.lease_id) == (Deviation.Status.SCHEDULED, "", None)
             make_due_again(work)
     assert run(work).status == Deviation.Status.PUBLISHED
+
+
+# --- a process that sleeps between writing a call down and making it --------------------------------------------------
+@pytest.mark.parametrize(("point", "step"), [("submit_intended", "submit"), ("publish_intended", "publish")])
+def test_a_call_that_was_written_down_too_long_ago_is_not_made(
+    deviantart: FakeDeviantArt, make_due: MakeDue, monkeypatch: pytest.MonkeyPatch, point: str, step: str
+):
+    slept = []
+
+    def sleep_there(name: str) -> None:
+        if name == point and not slept:
+            slept.append(name)
+            time.sleep(longest_wait_before_sending() + 0.05)
+
+    monkeypatch.setattr(steps.faults, "reach", sleep_there)
+    work = run(make_due())
+    assert not (deviantart.items if step == "submit" else deviantart.deviations)
+    attempt = Attempt.objects.get(step=step)
+    assert (attempt.outcome, attempt.remote_ids) == (Attempt.Outcome.REFUSED, {"why": "too_late_to_send"})
+    make_due_again(work)
+    assert run(work).status == Deviation.Status.PUBLISHED
+    assert (len(deviantart.items), len(deviantart.deviations)) == (1, 1)
