@@ -245,8 +245,12 @@ class Lane:
         case.username = f"lane{self.number}-{DeviantArtAccount.objects.count()}"
         account = connected_account(self.sandbox, case.username)
         if case.outcome != "done":
-            match = {"path": case.path, "username": case.username, "nth": case.nth}
-            self.sandbox.faults([{"match": match, **OUTCOMES[case.outcome]}])
+            match: dict[str, Any] = {"path": case.path, "username": case.username}
+            # What is refused ahead of its time is tried once more when that has come, and refused then too.
+            often = {"times": 5} if case.ahead and case.path == SUBMIT and case.outcome == "refused" else {}
+            self.sandbox.faults(
+                [{"match": match if often else {**match, "nth": case.nth}, **often, **OUTCOMES[case.outcome]}]
+            )
         if case.expired:
             DeviantArtAccount.objects.filter(pk=account.pk).update(access_expires_at=clock.now())
         seed = DeviantArtAccount.objects.count() * 10 + self.number * 100_000
