@@ -23,7 +23,7 @@ from deviations.errors import StorageUnavailable
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Attempt, Publication, StashItem, Worker
-from publisher.services import job, publishing, steps
+from publisher.services import job, publishing
 from publisher.services.job import longest_wait_before_sending
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
@@ -428,14 +428,14 @@ def test_a_database_that_goes_away_again_and_again_is_no_fault_of_the_work(
 def test_a_call_that_was_written_down_too_long_ago_is_not_made(
     deviantart: FakeDeviantArt, make_due: MakeDue, monkeypatch: pytest.MonkeyPatch, point: str, step: str
 ):
-    slept = []
+    slept: list[str] = []
 
     def sleep_there(name: str) -> None:
         if name == point and not slept:
             slept.append(name)
             time.sleep(longest_wait_before_sending() + 0.05)
 
-    monkeypatch.setattr(steps.faults, "reach", sleep_there)
+    monkeypatch.setattr("isekai.faults.reach", sleep_there)
     work = run(make_due())
     assert not (deviantart.items if step == "submit" else deviantart.deviations)
     attempt = Attempt.objects.get(step=step)
