@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from deviations.errors import Busy
 from deviations.models import Deviation, DeviationQuerySet
 from deviations.services.changing import Event, change
-from publisher.models import Publication, StashItem
+from publisher.models import Attempt, Publication, StashItem
 from publisher.services.confirming import go_on
 
 
@@ -20,9 +20,12 @@ def withdraw_answered() -> int:
 
 def _answered() -> DeviationQuerySet:
     parts = Publication.objects.filter(deviation=OuterRef("pk"))
-    in_the_stash = StashItem.objects.filter(publication__deviation=OuterRef("pk"), state=StashItem.State.IN_HAND)
+    uploads = Attempt.objects.unsettled().filter(publication=OuterRef("pk"), step=Attempt.Step.SUBMIT)
+    in_hand = StashItem.objects.filter(publication=OuterRef("pk"), state=StashItem.State.IN_HAND)
+    # Of each part by itself: that another one lies in the stash says nothing of it.
+    uploaded_or_not = parts.exclude(state=Publication.State.PUBLISHED).filter(Exists(uploads), ~Exists(in_hand))
     is_known = (_asked_for("unconfirmed") & ~Exists(parts.unconfirmed())) | (
-        _asked_for("stash_unconfirmed") & Exists(in_the_stash)
+        _asked_for("stash_unconfirmed") & ~Exists(uploaded_or_not)
     )
     return Deviation.objects.kept().filter(is_known, status=Deviation.Status.NEEDS_DECISION)
 

@@ -13,7 +13,7 @@ from deviantart.types import PublishReceipt, SubmitReceipt
 from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
-from publisher.models import Attempt, Publication
+from publisher.models import Attempt, Publication, StashItem
 from publisher.services import evidence, withdrawing
 from publisher.services.deciding import Way, decide
 from tests.fakes import FakeDeviantArt
@@ -82,6 +82,35 @@ def test_an_upload_for_the_stash_whose_answer_came_late_goes_on(make_due: MakeDu
     evidence.close_submitted(attempt, SubmitReceipt(5_000_000_000_000_001), fingerprint="a")
     assert withdrawing.withdraw_answered() == 1
     assert refresh(work).status == Status.PUBLISHING
+
+
+def test_that_one_part_lies_in_the_stash_says_nothing_of_another(make_due: MakeDue):
+    work = make_due(b"one", b"two", stash_only=True, upload_mode="multiple")
+    now = clock.now()
+    for file, state in zip(work.files.order_by("position"), ("published", "submitting"), strict=True):
+        part = Publication.objects.create(
+            deviation=work,
+            file=file,
+            account_id=work.account_id,
+            state=state,
+            published_at=now if state == "published" else None,
+        )
+        if state == "published":
+            StashItem.objects.create(publication=part, account_id=work.account_id, item_id=1, fingerprint="a")
+    attempt = Attempt.objects.create(
+        publication=part,
+        step="submit",
+        outcome="unknown",
+        lease_id=new_id(),
+        worker_id=new_id(),
+        started_at=now,
+        ended_at=now,
+    )
+    ask(work, "partial")
+    Deviation.objects.filter(pk=work.pk).update(reason_params={"cause": "stash_unconfirmed"})
+    assert withdrawing.withdraw_answered() == 0
+    evidence.close_submitted(attempt, SubmitReceipt(5_000_000_000_000_001), fingerprint="a")
+    assert withdrawing.withdraw_answered() == 1
 
 
 @pytest.mark.parametrize("reason", ["late", "restored"])
