@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 from deviations.models import Deviation
 from publisher.models import Attempt, Publication
@@ -32,18 +31,6 @@ def redis(tmp_path: Path) -> Iterator[OwnRedis]:
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
-        yield processes
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 def published() -> int:
