@@ -1,7 +1,8 @@
 """The only module that talks to S3.
 
-Keys are made here, of ids alone: `<prefix>originals/<workspace>/<upload>`, `<prefix>variants/<workspace>/<variant>`,
-and `<prefix>marks/<installation>/<process>.json` for what the publishers remember.
+Keys are made here, of ids alone: `<prefix>originals/<workspace>/<upload>`, `<prefix>variants/<workspace>/<variant>`;
+and for what the publishers remember `<prefix>marks/<installation>/<process>.json` and
+`<prefix>deposits/<installation>/<account>/<file>.<lease>.json`.
 A key of any other form, or of another workspace than the caller names, is refused before storage is asked, so that a
 forged row can neither read nor delete what belongs to somebody else.
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, BinaryIO, Self
 from uuid import UUID
@@ -26,7 +27,6 @@ from django.utils.http import content_disposition_header
 from storages.backends.s3 import S3Storage
 
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
-from isekai import clock
 
 logger = structlog.get_logger(__name__)
 
@@ -234,52 +234,68 @@ def delete(key: str, *, workspace_id: UUID) -> None:
 
 # --- what the publishers remember beside the database ----------------------------------------------------------------
 @dataclass(frozen=True)
-class StoredMark:
-    """What a publisher wrote down under its own ``name``; ``age`` is by storage's clock and ours."""
+class Note:
+    """What a publisher wrote down under ``name``; ``written_at`` is by storage's clock."""
 
     name: str
-    age: timedelta
+    written_at: datetime
     body: bytes
 
 
-def write_mark(installation: str, name: str, body: bytes) -> None:
-    """Replace what ``name`` remembers. Raises StorageUnavailable."""
-    with _explained("write_mark"):
-        _client().put_object(
-            Bucket=settings.S3_BUCKET_NAME,
-            Key=_mark_key(installation, name),
-            Body=body,
-            ContentType="application/json",
-        )
-
-
-def read_marks(installation: str) -> list[StoredMark]:
-    """What all publishers of an installation remember, a few rows each. Raises StorageUnavailable."""
-    folder = _marks_folder(installation)
-    found = []
-    with _explained("read_marks"):
-        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET_NAME, Prefix=folder)
-        listed = [(each["Key"], each["LastModified"]) for page in pages for each in page.get("Contents", [])]
-    for key, modified_at in listed:
-        try:
-            with _explained("read_mark"):
-                body = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key)["Body"].read()
-        except StoredFileMissing:
-            continue  # another process has taken it over
-        name = key.removeprefix(folder).removesuffix(".json")
-        found.append(StoredMark(name, clock.now() - modified_at, body))
-    return found
-
-
-def delete_mark(installation: str, name: str) -> None:
-    """Raises StorageUnavailable."""
-    with _explained("delete_mark"):
-        _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=_mark_key(installation, name))
-
-
-def _marks_folder(installation: str) -> str:
+def marks_folder(installation: str) -> str:
     return f"{settings.S3_PATH_PREFIX}marks/{installation}/"
 
 
-def _mark_key(installation: str, name: str) -> str:
-    return f"{_marks_folder(installation)}{name}.json"
+def deposits_folder(installation: str, account_id: UUID) -> str:
+    return f"{_all_deposits(installation)}{account_id}/"
+
+
+def _all_deposits(installation: str) -> str:
+    return f"{settings.S3_PATH_PREFIX}deposits/{installation}/"
+
+
+def write_note(folder: str, name: str, body: bytes) -> None:
+    """Replace what ``name`` says. Raises StorageUnavailable."""
+    with _explained("write_note"):
+        _client().put_object(
+            Bucket=settings.S3_BUCKET_NAME, Key=_note_key(folder, name), Body=body, ContentType="application/json"
+        )
+
+
+def read_notes(folder: str, *, since: datetime | None = None) -> list[Note]:
+    """All notes of a folder that were written ``since`` then, a few rows each. Raises StorageUnavailable."""
+    found = []
+    for key, written_at in _list(folder):
+        if since is not None and written_at < since:
+            continue
+        try:
+            with _explained("read_note"):
+                body = _client().get_object(Bucket=settings.S3_BUCKET_NAME, Key=key)["Body"].read()
+        except StoredFileMissing:
+            continue  # another process has taken it over
+        found.append(Note(key.removeprefix(folder).removesuffix(".json"), written_at, body))
+    return found
+
+
+def delete_note(folder: str, name: str) -> None:
+    """One that is gone already is no error. Raises StorageUnavailable."""
+    with _explained("delete_note"):
+        _client().delete_object(Bucket=settings.S3_BUCKET_NAME, Key=_note_key(folder, name))
+
+
+def list_deposits(installation: str) -> Iterator[tuple[str, str, datetime]]:
+    """Folder, name and moment of the writing of each deposit of an installation. Raises StorageUnavailable."""
+    for key, written_at in _list(_all_deposits(installation)):
+        folder, _slash, name = key.rpartition("/")
+        yield f"{folder}/", name.removesuffix(".json"), written_at
+
+
+def _list(folder: str) -> Iterator[tuple[str, datetime]]:
+    with _explained("list_notes"):
+        pages = _client().get_paginator("list_objects_v2").paginate(Bucket=settings.S3_BUCKET_NAME, Prefix=folder)
+        for page in pages:
+            yield from ((each["Key"], each["LastModified"]) for each in page.get("Contents", []))
+
+
+def _note_key(folder: str, name: str) -> str:
+    return f"{folder}{name}.json"

@@ -81,4 +81,5 @@ app.conf.beat_schedule = {
     "forget expired": every(1800 * SCALE, "maintenance.forget_expired"),
     "forget dead workers": every(1800 * SCALE, "maintenance.forget_dead_workers"),
     "abandon old items": every(1800 * SCALE, "maintenance.abandon_old_items"),
+    "forget deposits": every(24 * 3600 * SCALE, "maintenance.forget_deposits"),
 }

@@ -7,6 +7,7 @@ from celery import shared_task
 from publisher.services import (
     canary,
     clocks,
+    deposits,
     dispatching,
     overdue,
     publishing,
@@ -73,3 +74,8 @@ def forget_dead_workers() -> None:
 @shared_task(name="maintenance.abandon_old_items")
 def abandon_old_items() -> None:
     staging.abandon_old_items()
+
+
+@shared_task(name="maintenance.forget_deposits")
+def forget_deposits() -> None:
+    deposits.forget_gone()

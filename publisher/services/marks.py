@@ -133,7 +133,7 @@ class Keeper:
     def _read_from_bucket(self) -> Mark | None:
         """What all processes have written, kept once more under this process's own name; None without an answer."""
         try:
-            found = storage.read_marks(self.installation)
+            found = storage.read_notes(storage.marks_folder(self.installation))
         except StorageUnavailable:
             return None
         mark = self.mark
@@ -145,12 +145,13 @@ class Keeper:
             logger.warning("old_marks_kept")
         return mark
 
-    def _tidy(self, found: Iterable[storage.StoredMark], mark: Mark) -> None:
-        forsaken = [each.name for each in found if each.name != self._name and each.age > FORSAKEN]
+    def _tidy(self, found: Iterable[storage.Note], mark: Mark) -> None:
+        long_ago = clock.now() - FORSAKEN
+        forsaken = [each.name for each in found if each.name != self._name and each.written_at < long_ago]
         if forsaken:
             _write_to_bucket(self.installation, self._name, mark)
             for name in forsaken:
-                storage.delete_mark(self.installation, name)
+                storage.delete_note(storage.marks_folder(self.installation), name)
 
 
 class Writer:
@@ -382,7 +383,7 @@ def _read_from_redis(installation: str) -> Mark | None:
 def _write_to_bucket(installation: str, name: str, mark: Mark) -> None:
     published = mark.published_at.isoformat() if mark.published_at else None
     body = json.dumps({"attempt_ids": mark.attempt_ids, "published_at": published})
-    storage.write_mark(installation, name, body.encode())
+    storage.write_note(storage.marks_folder(installation), name, body.encode())
 
 
 def _parse(body: bytes) -> Mark:

@@ -5,8 +5,8 @@ It is noticed by the mark (see `marks`). Everything here may be done twice, and 
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -26,16 +26,19 @@ from deviantart import types
 from deviantart.errors import DeviantArtError
 from deviantart.pace import Kind
 from deviantart.rules import normalise_title
+from deviations.errors import StorageUnavailable
 from deviations.media.errors import Refused
-from deviations.media.perceptual import distance, perceptual_hash
+from deviations.media.perceptual import perceptual_hash
 from deviations.models import Deviation, DeviationFile, FileVariant
 from isekai import clock, queue
 from publisher.models import Attempt, GalleryCheck, InstallationHold, Publication, StashItem
 from publisher.models.holds import GalleryCheckQuerySet
 from publisher.services import marks
 from publisher.services.confirming import open_parts
+from publisher.services.deposits import Deposit, deposits_since
 from publisher.services.marks import Mark
-from publisher.services.recognising import ALIKE, PICTURE_MAX_BYTES
+from publisher.services.matching import Part, Sighting, match
+from publisher.services.recognising import PICTURE_MAX_BYTES
 from publisher.services.settling import repeat_after_seconds
 from publisher.services.turns import NotYet, PacedReader
 
@@ -210,13 +213,14 @@ def _check(check: GalleryCheck) -> None:
             patience_seconds=PATIENCE_SECONDS * settings.ISEKAI_TIME_SCALE,
         )
         sightings = _look(reader, check)
+        resting = deposits_since(account_id, check.published_after)
     except LoginLost as error:
         return _later(check, LOGIN_LOST_SECONDS * settings.ISEKAI_TIME_SCALE, error.code)
     except NotYet as wait:
         return _later(check, wait.seconds, wait.reason)
-    except (DeviantArtError, AccountError, TooMuch) as error:
+    except (DeviantArtError, AccountError, StorageUnavailable, TooMuch) as error:
         return _later(check, LATER_SECONDS * settings.ISEKAI_TIME_SCALE, getattr(error, "code", "too_much"))
-    if not _settle(check, sightings):
+    if not _settle(check, sightings, resting):
         return _later(check, repeat_after_seconds(), "works_in_hand")
     logger.info("gallery_checked", account_id=str(account_id), unknown=len(sightings))
     return None
@@ -232,20 +236,6 @@ def _later(check: GalleryCheck, seconds: float, why: str) -> None:
 # --- looking ---------------------------------------------------------------------------------------------------------
 class TooMuch(Exception):
     """The gallery could not be read to its end in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A work in the gallery that no publication of ours is; ``is_ours`` None: it may be from our application or not."""
-
-    deviation: types.Deviation
-    published_at: datetime
-    is_ours: bool | None
-    picture_hash: str
-
-    @property
-    def title(self) -> str:
-        return normalise_title(self.deviation.title)
 
 
 def _look(reader: PacedReader, check: GalleryCheck) -> list[Sighting]:
@@ -295,92 +285,21 @@ def _picture_hash(reader: PacedReader, deviation: types.Deviation) -> str:
         return ""
 
 
-# --- matching --------------------------------------------------------------------------------------------------------
+# --- settling --------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A file of a work that the database does not know to be live; ``file_id`` None: the work has none yet."""
+class Out:
+    """A file of a work that has gone out for certain: since when, and where it is shown, or lies."""
 
     deviation_id: UUID
     file_id: UUID | None
-    titles: frozenset[str]
-    picture_hash: str
-    # Before this it cannot have gone out as it stands; None: it has no time.
-    publish_at: datetime | None = None
-    # It belongs to another account of the workspace, and may have been moved to this one in the time that is forgotten.
-    is_elsewhere: bool = False
-    # Known to be live, but not yet where: what shows it in the gallery is no other work.
-    is_live: bool = False
+    published_at: datetime
+    shown: types.Deviation | None = None
+    item_id: int | None = None
+    fingerprint: str = ""
 
 
-@dataclass(slots=True)
-class Findings:
-    """What follows from a gallery: parts that are certainly live, and works of which a person has to say it."""
-
-    live: dict[Part, Sighting] = field(default_factory=dict)
-    doubtful: set[UUID] = field(default_factory=set)
-
-
-def match(sightings: Iterable[Sighting], parts: Iterable[Part]) -> Findings:
-    """Which of ``parts`` the sightings are.
-
-    Certain is a pair that agrees in title, application, picture and time, when neither agrees with anything else.
-    Of a sighting that nobody is certainly all are doubtful that may be it, see `_may_be`. Parts that are live explain a
-    sighting, and nothing follows for them.
-    """
-    sightings, parts = list(sightings), list(parts)
-    agreeing = {each: [part for part in parts if _agree(each, part)] for each in sightings}
-    rivals: dict[Part, int] = defaultdict(int)
-    for found in agreeing.values():
-        for part in found:
-            rivals[part] += 1
-    findings = Findings()
-    for each, found in agreeing.items():
-        if len(found) == 1 and rivals[found[0]] == 1 and each.is_ours and not _is_early(each, found[0]):
-            findings.live[found[0]] = each
-    explained = set(findings.live.values())
-    findings.live = {part: each for part, each in findings.live.items() if not part.is_live}
-    unknown = [part for part in parts if not part.is_live]
-    for each in sightings:
-        if each not in explained:
-            findings.doubtful.update(part.deviation_id for part in _may_be(each, unknown))
-    # A work of which all is live for certain asks for nobody's word.
-    undecided = {part.deviation_id for part in unknown if part not in findings.live}
-    findings.doubtful -= {part.deviation_id for part in findings.live} - undecided
-    return findings
-
-
-def _agree(sighting: Sighting, part: Part) -> bool:
-    """In the title, and in the picture."""
-    return sighting.title in part.titles and _looks_like(sighting, part)
-
-
-def _looks_like(sighting: Sighting, part: Part) -> bool:
-    known = part.picture_hash and sighting.picture_hash
-    return bool(known) and distance(part.picture_hash, sighting.picture_hash) <= ALIKE
-
-
-def _may_be(sighting: Sighting, parts: Iterable[Part]) -> list[Part]:
-    """Those with its picture, whatever their titles: what the database has forgotten may be an edit too.
-
-    Where nobody has its picture, those with its title: the file may have been exchanged. Otherwise a title that many
-    works share says nothing, unless of a part whose picture nobody knows. That a work was moved here and edited as well
-    is too much to be asked about.
-    """
-    parts = [part for part in parts if not part.is_elsewhere or _agree(sighting, part)]
-    pictured = [part for part in parts if _looks_like(sighting, part)]
-    named = [part for part in parts if sighting.title in part.titles and part not in pictured]
-    return pictured + [part for part in named if not pictured or not part.picture_hash]
-
-
-def _is_early(sighting: Sighting, part: Part) -> bool:
-    """Whether it appeared before the part's time, so that somebody must have changed that, or it is another work."""
-    tolerance = timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS)
-    return part.publish_at is not None and sighting.published_at < part.publish_at - tolerance
-
-
-# --- settling --------------------------------------------------------------------------------------------------------
-def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
-    """Write down what the gallery showed, and let the account go on; False while a work is in somebody's hand."""
+def _settle(check: GalleryCheck, sightings: list[Sighting], resting: list[Deposit]) -> bool:
+    """Write down what gallery and deposits tell, and let the account go on; False while a work is in some hand."""
     with transaction.atomic(durable=True):
         check = GalleryCheck.objects.select_for_update().get(pk=check.pk)
         if check.done_at is not None:
@@ -388,17 +307,21 @@ def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
         if Deviation.objects.claimed().filter(account_id=check.account_id).exists():
             return False  # of a process that is gone: the rescue puts it back
         findings = match(sightings, _parts_of(check.account) + _live_parts_of(check))
-        doubtful = findings.doubtful | _resting_in_the_stash(check)
-        by_work: dict[UUID, list[tuple[Part, Sighting]]] = defaultdict(list)
+        deposited, unended = _forgotten(check.account, resting)
+        doubtful = findings.doubtful | unended
+        by_work: dict[UUID, list[Out]] = defaultdict(list)
         for part, sighting in findings.live.items():
-            by_work[part.deviation_id].append((part, sighting))
+            out = Out(part.deviation_id, part.file_id, sighting.published_at, shown=sighting.deviation)
+            by_work[part.deviation_id].append(out)
+        for out in deposited:
+            by_work[out.deviation_id].append(out)
         ids = sorted(by_work.keys() | doubtful)
         works = list(Deviation.objects.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
         if any(work.lease_id is not None for work in works):
             return False  # claimed since, by another account
         for deviation in works:
-            for part, sighting in by_work[deviation.pk]:
-                _mark_live(deviation, part, sighting, account_id=check.account_id)
+            for out in by_work[deviation.pk]:
+                _mark_live(deviation, out, account_id=check.account_id)
             if deviation.pk in doubtful:
                 _ask(deviation, check)
             elif not open_parts(deviation):
@@ -413,7 +336,7 @@ def _settle(check: GalleryCheck, sightings: list[Sighting]) -> bool:
             "account.gallery_checked",
             check.account,
             unknown=len(sightings),
-            recognised=len(findings.live),
+            recognised=len(findings.live) + len(deposited),
             asked=len(doubtful),
         )
         queue.send("publisher.publish_next", check.account_id)
@@ -480,52 +403,69 @@ def _titles(title: str, publication: Publication | None) -> frozenset[str]:
     return frozenset(normalise_title(each) for each in titles)
 
 
-def _resting_in_the_stash(check: GalleryCheck) -> set[UUID]:
-    """Works meant for the stash alone that were due in the time that is forgotten: no gallery shows them.
-
-    What had been uploaded before lies there, and is not uploaded again.
-    """
-    not_uploaded = DeviationFile.objects.filter(deviation=OuterRef("pk")).exclude(
-        publications__stash_items__state=StashItem.State.IN_HAND
+def _forgotten(account: DeviantArtAccount, resting: list[Deposit]) -> tuple[list[Out], set[UUID]]:
+    """What lies in the stash for good although the database does not know it, and works of which nobody knows it."""
+    files = DeviationFile.objects.filter(
+        pk__in=[each.file_id for each in resting],
+        deviation__workspace=account.workspace_id,
+        deviation__status__in=MAY_BE_LIVE,
     )
-    works = Deviation.objects.kept().filter(
-        Exists(not_uploaded),
-        account_id=check.account_id,
-        status=Status.SCHEDULED,
-        stash_only=True,
-        publish_at__gte=check.published_after,
-        publish_at__lte=check.created_at,
+    known = Publication.objects.filter(file=OuterRef("pk"))
+    files = files.exclude(Exists(known.live())).exclude(
+        Exists(known.filter(stash_items__state=StashItem.State.IN_HAND))
     )
-    return set(works.values_list("pk", flat=True))
+    rows = {
+        pk: (deviation_id, status)
+        for pk, deviation_id, status in files.values_list("pk", "deviation_id", "deviation__status")
+    }
+    lying = [
+        Out(rows[each.file_id][0], each.file_id, each.written_at, item_id=each.item_id, fingerprint=each.fingerprint)
+        for each in resting
+        if each.file_id in rows and each.item_id is not None
+    ]
+    unended = [rows[each.file_id] for each in resting if each.file_id in rows and each.item_id is None]
+    # About those that are undecided somebody is asked already.
+    return lying, {deviation_id for deviation_id, status in unended if status != Status.NEEDS_DECISION}
 
 
-def _mark_live(deviation: Deviation, part: Part, sighting: Sighting, *, account_id: UUID) -> None:
-    """The part is what the gallery shows: its address is kept, and what lies in the stash for it is not needed."""
-    file = next(each for each in deviation.files.all() if each.pk == part.file_id)
+def _mark_live(deviation: Deviation, out: Out, *, account_id: UUID) -> None:
+    """The part is out: its address is kept, and what else lies in the stash for it is not needed."""
+    file = next(each for each in deviation.files.all() if each.pk == out.file_id)
     publication, _made = Publication.objects.select_for_update().get_or_create(
         deviation=deviation, file=file, defaults={"account_id": account_id, "position": file.position}
     )
     # It may have been moved to this account in the time that is forgotten.
     deviation.account_id = publication.account_id = account_id
     publication.state = Publication.State.PUBLISHED
-    publication.published_at = sighting.published_at
-    publication.remote_deviation_id = sighting.deviation.deviation_id
-    publication.url = sighting.deviation.url or ""
+    publication.published_at = out.published_at
+    if out.shown is not None:
+        publication.remote_deviation_id = out.shown.deviation_id
+        publication.url = out.shown.url or ""
     publication.next_look_at = None
     publication.save()
     publication.stash_items.filter(state=StashItem.State.IN_HAND).update(state=StashItem.State.ABANDONED)
-    record(
-        "deviation.recognised_after_restore",
-        deviation,
-        remote_deviation_id=publication.remote_deviation_id,
-        url=publication.url,
+    if out.item_id is None:
+        record(
+            "deviation.recognised_after_restore",
+            deviation,
+            remote_deviation_id=publication.remote_deviation_id,
+            url=publication.url,
+        )
+        return
+    # Whatever the work says now, this is what was done with it.
+    deviation.stash_only = True
+    StashItem.objects.update_or_create(
+        account_id=account_id,
+        item_id=out.item_id,
+        defaults={"publication": publication, "fingerprint": out.fingerprint, "state": StashItem.State.IN_HAND},
     )
+    record("deviation.in_the_stash", deviation, item_id=str(out.item_id), reason="restored")
 
 
-def _finish(deviation: Deviation, found: list[tuple[Part, Sighting]]) -> None:
+def _finish(deviation: Deviation, found: list[Out]) -> None:
     """Every part of the work is live."""
     _move(deviation, Status.NEEDS_DECISION, Status.PUBLISHED)
-    deviation.published_at = min(sighting.published_at for _part, sighting in found)
+    deviation.published_at = min(out.published_at for out in found)
     deviation.unconfirmed_since = None
     _save(deviation)
     record("deviation.published", deviation, reason="restored")
@@ -576,6 +516,7 @@ def _save(deviation: Deviation, *, next_attempt_at: datetime | None = None) -> N
     deviation.save(
         update_fields=[
             "account",
+            "stash_only",
             "status",
             "reason_code",
             "reason_params",

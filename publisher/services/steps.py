@@ -7,10 +7,11 @@ from typing import Any
 import structlog
 from django.conf import settings
 
+from accounts.errors import LoginLost, TokenUnavailable
 from accounts.services.audit import record
 from deviantart import rules
 from deviantart.client import Resumable
-from deviantart.errors import AlreadyPublished, DeviantArtError, FileChanged, TokenExpired
+from deviantart.errors import AlreadyPublished, DeviantArtError, FileChanged, Outcome, TokenExpired
 from deviantart.pace import Kind
 from deviations import storage
 from deviations.errors import ForeignStorageKey, StorageUnavailable, StoredFileMissing
@@ -19,12 +20,12 @@ from isekai import clock, faults, queue
 from publisher import metrics
 from publisher.errors import PublisherError, TooLateToSend
 from publisher.models import Attempt, Publication, StashItem
-from publisher.services import draining, evidence, failing, marks
+from publisher.services import deposits, draining, evidence, failing, marks
 from publisher.services.claiming import held, leave_be, put_back
 from publisher.services.job import Job, StageJob, longest_wait_before_sending, while_in_time
 from publisher.services.sending import Submission, Watched, publish_fields_of, submission_of
 from publisher.services.slots import UPLOAD
-from publisher.services.turns import wait_for_turn
+from publisher.services.turns import NotYet, wait_for_turn
 
 logger = structlog.get_logger(__name__)
 
@@ -112,10 +113,9 @@ def abandon(item: StashItem) -> None:
 
 def submit(job: Job, publication: Publication, submission: Submission) -> StashItem | None:
     """Upload the file into a new item of the artist's stash; None when the work had to be let go."""
-    # What is meant for the stash alone has arrived with this call.
-    moment = job.claim.due_at if job.deviation.stash_only else None
+    send = _upload_for_good if job.deviation.stash_only else upload
     try:
-        item = upload(job, publication, submission, wait_until=moment)
+        item = send(job, publication, submission)
     except NotUploaded as error:
         if error.for_good:
             failing.give_up(job, publication, reason=error.reason)
@@ -128,6 +128,28 @@ def submit(job: Job, publication: Publication, submission: Submission) -> StashI
         failing.after_submit(job, publication, refusal.error, pause=refusal.pause)
         return None
     return item if item.state == StashItem.State.IN_HAND else StashItem.objects.in_hand(publication.pk)
+
+
+def _upload_for_good(job: Job, publication: Publication, submission: Submission) -> StashItem:
+    """As ``upload``, at the work's moment: what is meant for the stash alone has arrived with this call.
+
+    A database that has forgotten it could learn of it from nobody, so it is written down elsewhere as well.
+    """
+    try:
+        deposit = deposits.begin(job.claim, publication, fingerprint=submission.fingerprint(job.account.pk))
+    except StorageUnavailable as error:
+        raise NotUploaded("storage_unavailable") from error
+    try:
+        item = upload(job, publication, submission, wait_until=job.claim.due_at)
+    except (NotUploaded, NotYet, LoginLost, TokenUnavailable):
+        deposits.take_back(deposit)
+        raise
+    except UploadRefused as refusal:
+        if refusal.error.outcome is not Outcome.UNKNOWN:
+            deposits.take_back(deposit)
+        raise
+    deposits.keep(deposit, item)
+    return item
 
 
 def upload(

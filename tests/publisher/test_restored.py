@@ -101,5 +101,6 @@ def forget(what: str) -> None:
     if what == "redis":
         marks._redis().delete(marks._redis_key(installation), marks._redis_key(installation) + ":at")
     else:
-        for stored in storage.read_marks(installation):
-            storage.delete_mark(installation, stored.name)
+        folder = storage.marks_folder(installation)
+        for note in storage.read_notes(folder):
+            storage.delete_note(folder, note.name)

@@ -55,14 +55,14 @@ def test_a_stash_only_work_is_remembered_as_well(make_due: MakeDue, worker: Work
 
 def test_it_does_not_begin_while_nobody_can_say_what_was_published(monkeypatch: pytest.MonkeyPatch):
     answered = threading.Event()
-    read = storage.read_marks
+    read = storage.read_notes
 
-    def away(installation: str) -> list[storage.StoredMark]:
+    def away(folder: str) -> list[storage.Note]:
         if not answered.is_set():
             raise StorageUnavailable
-        return read(installation)
+        return read(folder)
 
-    monkeypatch.setattr(storage, "read_marks", away)
+    monkeypatch.setattr(storage, "read_notes", away)
     begun = threading.Thread(target=guarding.begin)
     begun.start()
     begun.join(0.5)

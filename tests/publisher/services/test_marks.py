@@ -125,17 +125,17 @@ def test_a_bucket_that_is_away_delays_nothing_and_is_written_once_it_is_back(
     def away(*_arguments: Any) -> None:
         raise StorageUnavailable
 
-    write = storage.write_mark
+    write = storage.write_note
     monkeypatch.setattr(marks, "REPEAT_SECONDS", 0.05)
-    monkeypatch.setattr(storage, "write_mark", away)
-    monkeypatch.setattr(storage, "read_marks", away)
+    monkeypatch.setattr(storage, "write_note", away)
+    monkeypatch.setattr(storage, "read_notes", away)
     marks.raise_mark(5, NOW)
     assert not marks.flush(0.3)
     assert another_process(installation).read() == Mark((5,), NOW)  # Redis has it
-    monkeypatch.setattr(storage, "write_mark", write)
+    monkeypatch.setattr(storage, "write_note", write)
     assert marks.flush(10)
     monkeypatch.undo()
-    (stored,) = storage.read_marks(installation)
+    (stored,) = storage.read_notes(storage.marks_folder(installation))
     assert json.loads(stored.body)["attempt_ids"] == [5]
 
 
@@ -158,7 +158,7 @@ def test_without_redis_and_bucket_nobody_knows_and_nothing_is_assumed(
     def away(*_arguments: Any) -> None:
         raise StorageUnavailable
 
-    monkeypatch.setattr(storage, "read_marks", away)
+    monkeypatch.setattr(storage, "read_notes", away)
     # An empty Redis may just have been emptied.
     with pytest.raises(MarkUnknown):
         another_process(installation).read()
@@ -181,12 +181,12 @@ def test_the_object_of_a_process_that_is_long_gone_is_taken_over(
     monkeypatch.setattr(marks, "FORSAKEN", timedelta(0))
     successor = another_process(installation)
     assert successor.read().greatest == 9
-    (left,) = storage.read_marks(installation)
+    (left,) = storage.read_notes(storage.marks_folder(installation))
     assert (left.name, json.loads(left.body)["attempt_ids"]) == (successor._name, [9])
 
 
 def test_an_object_that_cannot_be_read_hides_no_other(keeper: Keeper, installation: str):
-    storage.write_mark(installation, "broken", b"{")
+    storage.write_note(storage.marks_folder(installation), "broken", b"{")
     marks.raise_mark(9, NOW)
     assert marks.flush(10)
     assert another_process(installation).read().greatest == 9

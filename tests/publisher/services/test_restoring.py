@@ -8,14 +8,13 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
-from hypothesis import given
-from hypothesis import strategies as st
 
 from accounts.errors import LoginLost
 from accounts.models import AuditEvent, DeviantArtAccount, Notification
 from accounts.services.tokens import Token
-from deviantart import types
-from deviantart.errors import RateLimited, Unreachable
+from deviantart.errors import AnswerLost, RateLimited, Rejected, Unreachable
+from deviations import storage
+from deviations.errors import StorageUnavailable
 from deviations.media.perceptual import perceptual_hash
 from deviations.models import Deviation, FileVariant
 from isekai import clock
@@ -23,7 +22,6 @@ from publisher.models import Attempt, GalleryCheck, InstallationHold, Publicatio
 from publisher.services import marks, publishing, restoring
 from publisher.services.holds import able_accounts
 from publisher.services.marks import Mark
-from publisher.services.restoring import Part, Sighting, match
 from publisher.services.settling import repeat_after_seconds
 from tests import pictures
 from tests.factories import DeviantArtAccountFactory
@@ -339,33 +337,115 @@ def test_a_work_that_was_shown_before_its_time_is_asked_about(make: MakeDue, gal
     assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
 
 
-def test_works_for_the_stash_alone_that_were_due_meanwhile_are_asked_about(make: MakeDue, gallery: FakeDeviantArt):
-    work = make(title="Rest", stash_only=True)
-    coming = make(
-        title="Later",
-        stash_only=True,
-        account=work.account,
-        workspace=work.workspace,
-        scheduled_at=clock.now() + timedelta(days=1),
-    )
+# --- what no gallery shows -------------------------------------------------------------------------------------------
+def forget(*works: Deviation, **fields: Any) -> None:
+    """What the database would say of these works had it been put back to before they went out."""
+    for work in works:
+        Attempt.objects.filter(publication__deviation=work).delete()
+        StashItem.objects.filter(publication__deviation=work).delete()
+        Publication.objects.filter(deviation=work).delete()
+        restored = {"status": "scheduled", "stash_only": True, "publish_at": work.publish_at, "published_at": None}
+        Deviation.objects.filter(pk=work.pk).update(**restored | fields)
+
+
+@pytest.fixture
+def sleeper(make: MakeDue, worker: Worker) -> Deviation:
+    """A work that is meant for the stash alone."""
+    return make(title="Rest", stash_only=True)
+
+
+def test_what_was_put_into_the_stash_in_the_time_that_is_forgotten_lies_there(
+    sleeper: Deviation, gallery: FakeDeviantArt
+):
+    run(sleeper)
+    (item_id,) = gallery.items
+    forget(sleeper)
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert fresh(sleeper).status == Status.PUBLISHED
+    assert StashItem.objects.get(publication__deviation=sleeper).item_id == item_id
+    run(sleeper)
+    assert gallery.calls.count("submit") == 1
+
+
+def test_what_was_not_begun_goes_out_after_the_check(sleeper: Deviation, gallery: FakeDeviantArt):
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert fresh(sleeper).status == Status.SCHEDULED
+    run(sleeper)
+    assert (fresh(sleeper).status, gallery.calls.count("submit")) == (Status.PUBLISHED, 1)
+
+
+def test_an_upload_into_the_stash_of_which_nobody_wrote_the_end_is_asked_about(
+    sleeper: Deviation, gallery: FakeDeviantArt
+):
+    gallery.submit_answers.append((AnswerLost(), "after"))
+    run(sleeper)
+    forget(sleeper, reason_code="")
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert (fresh(sleeper).status, sleeper.reason_code) == (Status.NEEDS_DECISION, "restored")
+
+
+def test_an_upload_into_the_stash_that_was_refused_is_not_asked_about(sleeper: Deviation, gallery: FakeDeviantArt):
+    gallery.submit_answers.append(Rejected(description="No."))
+    run(sleeper)
+    forget(sleeper, reason_code="")
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert fresh(sleeper).status == Status.SCHEDULED
+
+
+def test_a_draft_that_went_into_the_stash_in_the_time_that_is_forgotten_is_one_no_more(sleeper: Deviation):
+    run(sleeper)
+    forget(sleeper, status="draft", stash_only=None, publish_at=None)
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert (fresh(sleeper).status, sleeper.stash_only) == (Status.PUBLISHED, True)
+
+
+def test_of_a_work_of_which_a_part_lies_in_the_stash_the_rest_follows(
+    make_due: MakeDue, worker: Worker, gallery: FakeDeviantArt
+):
+    work = make_due(PICTURE, OTHER_PICTURE, title="Pair", stash_only=True, upload_mode="multiple")
+    run(work)
+    forget(work)
     lose(work.account)
     restoring.check_galleries()
-    assert (fresh(work).status, fresh(coming).status) == (Status.NEEDS_DECISION, Status.SCHEDULED)
+    assert (fresh(work).status, Publication.objects.live().count()) == (Status.PUBLISHING, 1)
+    run(work)
+    assert (fresh(work).status, gallery.calls.count("submit")) == (Status.PUBLISHED, 2)
 
 
-def test_what_had_been_uploaded_to_the_stash_before_is_not_asked_about(make_due: MakeDue, gallery: FakeDeviantArt):
-    whole, half = (
-        make_due(PICTURE, OTHER_PICTURE, title=title, stash_only=True, upload_mode="multiple") for title in ("A", "B")
-    )
-    Deviation.objects.filter(pk=half.pk).update(account=whole.account, workspace=whole.workspace)
-    for number, file in enumerate([*whole.files.all(), half.files.all()[0]]):
-        part = Publication.objects.create(
-            deviation=file.deviation, file=file, account_id=whole.account_id, state="submitted"
-        )
-        StashItem.objects.create(publication=part, account_id=whole.account_id, item_id=number + 1, fingerprint="f")
-    lose(whole.account)
+def test_what_the_database_knows_of_the_stash_is_left_as_it_is(sleeper: Deviation):
+    run(sleeper)
+    lose(sleeper.account)
+    before = list(StashItem.objects.values()), list(Publication.objects.values())
     restoring.check_galleries()
-    assert (fresh(whole).status, fresh(half).status) == (Status.SCHEDULED, Status.NEEDS_DECISION)
+    assert (list(StashItem.objects.values()), list(Publication.objects.values())) == before
+
+
+def test_an_account_waits_while_its_deposits_cannot_be_read(sleeper: Deviation, monkeypatch: pytest.MonkeyPatch):
+    check = lose(sleeper.account)
+
+    def away(*_arguments: Any, **_options: Any) -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(storage, "read_notes", away)
+    restoring.check_galleries()
+    check.refresh_from_db()
+    assert check.done_at is None
+    assert check.next_try_at > clock.now()
+
+
+def test_deposits_of_another_workspace_say_nothing(sleeper: Deviation, make: MakeDue, worker: Worker):
+    stranger = make(title="Theirs", stash_only=True)
+    assert sleeper.account_id is not None
+    folder = storage.deposits_folder(marks.installation_name(), sleeper.account_id)
+    storage.write_note(folder, f"{stranger.files.get().pk}.x", b'{"item_id": 1, "fingerprint": "f"}')
+    lose(sleeper.account)
+    restoring.check_galleries()
+    assert fresh(stranger).status == Status.SCHEDULED
 
 
 @pytest.fixture
@@ -606,65 +686,7 @@ def test_an_operator_may_let_an_account_go_on_unchecked(make: MakeDue):
     assert restoring.lift_checks(GalleryCheck.objects.filter(account=work.account)) == 0
 
 
-# --- matching as such ------------------------------------------------------------------------------------------------
-HASHES = ["0" * 16, "0" * 15 + "f", "f" * 16]
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
-titles = st.sampled_from(["one", "two"])
-parts_of = st.builds(
-    Part,
-    st.sampled_from([uuid4() for _number in range(4)]),
-    st.uuids(),
-    titles.map(lambda title: frozenset([title])),
-    st.sampled_from(["", *HASHES]),
-    st.sampled_from([None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),
-    st.booleans(),
-    st.booleans(),
-)
-sightings_of = st.builds(
-    Sighting,
-    st.builds(types.Deviation, st.uuids().map(str), titles),
-    st.just(NOW),
-    st.sampled_from([True, None]),
-    st.sampled_from(["", *HASHES]),
-)
-
-
-@given(st.lists(sightings_of, max_size=5), st.lists(parts_of, max_size=6))
-def test_no_sighting_is_two_works_and_every_possible_double_is_settled_or_asked_about(
-    sightings: list[Sighting], parts: list[Part]
-):
-    findings = match(sightings, parts)
-    assert len(set(findings.live.values())) == len(findings.live)
-    for part, sighting in findings.live.items():
-        assert sighting.is_ours
-        assert sighting.title in part.titles
-    explained = set(findings.live.values())
-    live_works = {part.deviation_id for part in findings.live}
-    assert not any(part.is_live for part in findings.live)
-    for sighting in sightings:
-        if sighting in explained or any(part.is_live and restoring._agree(sighting, part) for part in parts):
-            continue
-        for part in restoring._may_be(sighting, parts):
-            if not part.is_live:
-                assert part.deviation_id in findings.doubtful | live_works
-
-
-@given(sightings_of, st.lists(parts_of, max_size=6))
-def test_a_sighting_may_be_whatever_has_its_picture_and_else_whatever_has_its_title(
-    sighting: Sighting, parts: list[Part]
-):
-    may_be = restoring._may_be(sighting, parts)
-    at_home = [part for part in parts if not part.is_elsewhere]
-    alike = [part for part in at_home if restoring._looks_like(sighting, part)]
-    assert all(part in may_be for part in alike)
-    assert all(part in may_be for part in parts if restoring._agree(sighting, part))
-    for part in at_home:
-        if sighting.title in part.titles and (not part.picture_hash or not sighting.picture_hash):
-            assert part in may_be
-    if not any(restoring._looks_like(sighting, part) for part in may_be):
-        assert all(part in may_be for part in at_home if sighting.title in part.titles)
-
-
+# --- titles that many works share -------------------------------------------------------------------------------------
 def test_a_title_that_many_works_share_is_not_asked_about_when_the_picture_tells(
     make: MakeDue, gallery: FakeDeviantArt
 ):
@@ -677,9 +699,3 @@ def test_a_title_that_many_works_share_is_not_asked_about_when_the_picture_tells
     restoring.check_galleries()
     assert fresh(edited).status == Status.NEEDS_DECISION
     assert {fresh(each).status for each in others} == {Status.SCHEDULED}
-
-
-@given(st.lists(parts_of, max_size=6))
-def test_an_empty_gallery_leaves_everything_as_it_is(parts: list[Part]):
-    findings = match([], parts)
-    assert (findings.live, findings.doubtful) == ({}, set())
