@@ -139,9 +139,14 @@ def _is_at(deviation: types.Deviation, address: Address, publication: Publicatio
     return address.is_same_as(work_address(deviation.url or "", base_url=publication.account.base_url))
 
 
+def picture_of(deviation: types.Deviation) -> types.Picture | None:
+    """The smallest picture of it that is large enough to be compared."""
+    return deviation.preview or next(reversed(deviation.thumbnails), None) or deviation.content
+
+
 def resembles(reader: PacedReader, deviation: types.Deviation, expected_hash: str) -> bool:
     """Whether the picture that DeviantArt shows is the one with ``expected_hash``; a work without one never agrees."""
-    picture = deviation.preview or next(reversed(deviation.thumbnails), None) or deviation.content
+    picture = picture_of(deviation)
     if not expected_hash or picture is None:
         return False
     try:

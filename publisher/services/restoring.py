@@ -23,7 +23,7 @@ from accounts.services.clients import client_for
 from accounts.services.notifying import notify
 from accounts.services.tokens import usable_token
 from deviantart import types
-from deviantart.errors import DeviantArtError
+from deviantart.errors import DeviantArtError, Rejected
 from deviantart.pace import Kind
 from deviantart.rules import normalise_title
 from deviations.errors import StorageUnavailable
@@ -38,7 +38,7 @@ from publisher.services.confirming import open_parts
 from publisher.services.deposits import Deposit, deposits_since
 from publisher.services.marks import Mark
 from publisher.services.matching import Part, Sighting, match
-from publisher.services.recognising import PICTURE_MAX_BYTES
+from publisher.services.recognising import PICTURE_MAX_BYTES, picture_of
 from publisher.services.settling import repeat_after_seconds
 from publisher.services.turns import NotYet, PacedReader
 
@@ -62,6 +62,8 @@ TICK_SECONDS = 10.0
 LATER_SECONDS = 60.0
 # Whoever has lost its login is not taken at all; once it is connected again nobody should wait.
 LOGIN_LOST_SECONDS = 5.0
+# After so long a picture that still cannot be read is done without; before the time scale.
+PICTURES_PATIENCE_SECONDS = 1800.0
 # DeviantArt tells of so many works at once what they were submitted with.
 ORIGINS_AT_ONCE = 10
 
@@ -245,7 +247,7 @@ def _look(reader: PacedReader, check: GalleryCheck) -> list[Sighting]:
     unknown = [seen[key] for key in seen.keys() - set(known)]
     origins = _origins(reader, [each.deviation_id for each in unknown])
     return [
-        Sighting(each, each.published_at, origins[each.deviation_id], _picture_hash(reader, each))
+        Sighting(each, each.published_at, origins[each.deviation_id], _picture_hash(reader, each, check))
         for each in unknown
         if each.published_at and origins[each.deviation_id] is not False
     ]
@@ -274,15 +276,23 @@ def _origins(reader: PacedReader, ids: list[str]) -> dict[str, bool | None]:
     return origins
 
 
-def _picture_hash(reader: PacedReader, deviation: types.Deviation) -> str:
-    """Empty where there is no picture that can be compared."""
-    picture = deviation.preview or next(reversed(deviation.thumbnails), None) or deviation.content
+def _picture_hash(reader: PacedReader, deviation: types.Deviation, check: GalleryCheck) -> str:
+    """Empty where there is no picture that can be compared.
+
+    Raises DeviantArtError for one that may be there the next time, as without it whatever has its title would be asked
+    about; not for ever, since the account waits for this.
+    """
+    picture = picture_of(deviation)
     if picture is None:
         return ""
     try:
         return perceptual_hash(reader.picture(picture.url, PICTURE_MAX_BYTES))
-    except (Refused, DeviantArtError):
+    except (Refused, Rejected):
         return ""
+    except DeviantArtError:
+        if clock.database_now() - check.created_at > _scaled(PICTURES_PATIENCE_SECONDS):
+            return ""
+        raise
 
 
 # --- settling --------------------------------------------------------------------------------------------------------

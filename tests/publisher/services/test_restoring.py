@@ -686,6 +686,47 @@ def test_an_operator_may_let_an_account_go_on_unchecked(make: MakeDue):
     assert restoring.lift_checks(GalleryCheck.objects.filter(account=work.account)) == 0
 
 
+def test_a_picture_that_cannot_be_read_just_now_is_waited_for(
+    make: MakeDue, gallery: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch
+):
+    work = make(title="Pool")
+    others = [make(OTHER_PICTURE, title="Pool", account=work.account, workspace=work.workspace) for _number in range(3)]
+    gallery.show("Pool", picture=PICTURE)
+    check = lose(work.account)
+    read = gallery.picture
+
+    def away(_url: str, _max_bytes: int) -> bytes:
+        raise Unreachable
+
+    monkeypatch.setattr(gallery, "picture", away)
+    restoring.check_galleries()
+    check.refresh_from_db()
+    assert (check.done_at, fresh(work).status) == (None, Status.SCHEDULED)
+    monkeypatch.setattr(gallery, "picture", read)
+    GalleryCheck.objects.update(next_try_at=clock.now())
+    restoring.check_galleries()
+    assert fresh(work).status == Status.PUBLISHED
+    assert {fresh(each).status for each in others} == {Status.SCHEDULED}
+
+
+def test_a_picture_that_cannot_be_read_for_long_is_done_without(
+    make: MakeDue, gallery: FakeDeviantArt, monkeypatch: pytest.MonkeyPatch
+):
+    work = make(title="Pool")
+    gallery.show("Pool", picture=PICTURE)
+    check = lose(work.account)
+
+    def away(_url: str, _max_bytes: int) -> bytes:
+        raise Unreachable
+
+    monkeypatch.setattr(gallery, "picture", away)
+    GalleryCheck.objects.update(created_at=clock.now() - timedelta(hours=1))
+    restoring.check_galleries()
+    check.refresh_from_db()
+    assert check.done_at is not None
+    assert (fresh(work).status, work.reason_code) == (Status.NEEDS_DECISION, "restored")
+
+
 # --- titles that many works share -------------------------------------------------------------------------------------
 def test_a_title_that_many_works_share_is_not_asked_about_when_the_picture_tells(
     make: MakeDue, gallery: FakeDeviantArt
