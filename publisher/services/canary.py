@@ -99,18 +99,21 @@ class Canary:
         return self._deafness.look(now, slot_free=slot_free, broker_answers=waiting is not None, heard=heard)
 
     def _waiting(self) -> int | None:
-        """How many canaries wait in the queue, asked on a new connection; None when the broker does not answer.
+        """How many canaries wait in the queue, asked on a new connection; None when the broker takes no messages.
 
-        What is found counts for everybody in this process: nobody else has to wait for a broker that is away.
+        One whose memory is full answers and takes nothing: that is no reason to end this process. What is found counts
+        for everybody in this process: nobody else has to wait for a broker that is away.
         """
         try:
-            with _new_redis() as redis:
-                waiting = int(redis.llen(self.queue_name))
+            with _new_redis() as redis, redis.pipeline(transaction=False) as pipe:
+                pipe.set(f"isekai:takes:{self.queue_name}", 1, px=1000)
+                pipe.llen(self.queue_name)
+                _taken, waiting = pipe.execute()
         except (RedisError, OSError) as error:
             queue.BROKER.noticed(error)
             return None
         queue.BROKER.over()
-        return waiting
+        return int(waiting)
 
     def _send_when_it_is_time(self, now: float, waiting: int) -> None:
         """One at a time; one that is neither heard nor in its queue was lost with what the broker held."""

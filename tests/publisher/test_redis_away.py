@@ -117,6 +117,28 @@ def test_an_emptied_redis_costs_nothing(system: Processes, sandbox: SandboxProce
     assert_once_each(sandbox, 10)
 
 
+def test_works_leave_while_redis_is_full_and_no_process_ends_for_it(
+    system: Processes, sandbox: SandboxProcess, redis: OwnRedis
+) -> None:
+    account = connected_account(sandbox, "ash")
+    system.start("publisher", "publisher", "worker", "beat", REDIS_URL=redis.url)
+    wait_until(lambda: system.log().count("publisher_started") == 2, seconds=60, what=system.log)
+    make_works(account, 1, title="Before", seed=1)
+    wait_until(lambda: published() == 1, seconds=60, what=lambda: statuses() + system.log())
+
+    redis.client().config_set("maxmemory", "1mb")
+    make_works(account, 3, title="Meanwhile", seed=2, ahead=timedelta(seconds=10))
+    wait_until(lambda: published() == 4, seconds=60, what=lambda: statuses() + system.log())
+    assert "Unrecoverable error" not in system.log()
+
+    redis.client().config_set("maxmemory", "0")
+    make_works(account, 1, title="After", seed=3)
+    wait_until(lambda: published() == 5, seconds=60, what=lambda: statuses() + system.log())
+    assert [name for name, process in system.running if process.poll() is not None] == []
+    assert_none_early()
+    assert_once_each(sandbox, 5)
+
+
 def test_a_redis_that_is_killed_five_times_under_load_costs_nothing(
     system: Processes, sandbox: SandboxProcess, redis: OwnRedis
 ) -> None:

@@ -284,6 +284,18 @@ def test_a_broker_that_is_away_makes_nobody_deaf_and_nobody_wait(
 
 
 @pytest.mark.django_db
+def test_a_broker_that_is_full_makes_nobody_deaf(broker: OwnRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "DEAF_SECONDS", 0)
+    bird = Canary(new_id(), slot_free=lambda: True)
+    broker.client().config_set("maxmemory", "1mb")
+    assert not any(bird.look() for _ in range(3))
+    assert queue.BROKER.lasts()
+    broker.client().config_set("maxmemory", "0")
+    bird.look()
+    assert not queue.BROKER.lasts()
+
+
+@pytest.mark.django_db
 def test_what_the_canaries_of_dead_workers_left_is_cleared_and_the_livings_stay(
     broker: OwnRedis, worker: Worker
 ) -> None:
