@@ -23,6 +23,8 @@ class StorageProxy:
         self.asked: list[str] = []
         """The last keys that were read."""
         self.refused = 0
+        # The loop itself holds its tasks only weakly.
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage-proxy", daemon=True)
@@ -41,7 +43,7 @@ class StorageProxy:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(asyncio.start_server(self._serve, HOST, self._port, limit=HEAD_BYTES))
+        self._loop.run_until_complete(asyncio.start_server(self._begin, HOST, self._port, limit=HEAD_BYTES))
         self._ready.set()
         self._loop.run_forever()
         for task in asyncio.all_tasks(self._loop):
@@ -49,6 +51,11 @@ class StorageProxy:
             with contextlib.suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(task)
         self._loop.close()
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
