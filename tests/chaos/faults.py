@@ -20,6 +20,8 @@ from tests.chaos.system import System
 JUMPS = (7200.0, -1800.0, 5.0)
 # A fault that finds nobody to strike waits so long for somebody.
 PATIENCE_SECONDS = 20.0
+# What finds nothing to strike, or no database to ask, waits so long for it: a lease is held for moments only.
+OCCASION_SECONDS = 90.0
 PUBLISH = "/stash/publish"
 SUBMIT = "/stash/submit"
 
@@ -55,11 +57,11 @@ class Striker:
         """Begin what is due of ``planned`` (taking it off), end what has lasted long enough."""
         now = time.monotonic()
         while planned and planned[0].at <= now - since:
-            self.waiting.append((planned.pop(0), now + PATIENCE_SECONDS))
+            self.waiting.append((planned.pop(0), now + OCCASION_SECONDS))
         for fault, until in list(self.waiting):
             try:
                 target = self._begin(fault)
-            except NotNow:
+            except (NotNow, psycopg.OperationalError):
                 if now > until:
                     self.waiting.remove((fault, until))
                     self.history.note("missed", kind=fault.kind.name)
