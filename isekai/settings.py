@@ -343,7 +343,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "isekai.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 # When it last ran is saved after each task: `/ready` tells by it whether beat lives.
 CELERY_BEAT_SYNC_EVERY = 1

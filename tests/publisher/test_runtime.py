@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
+from django.db.models import F
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,6 +188,19 @@ def test_what_beat_has_had_done_is_not_done_again() -> None:
 def test_a_beat_that_stopped_long_ago_is_stood_in_for() -> None:
     beat_ran(timedelta(hours=1))
     assert Beat().after(10) == 1
+
+
+@pytest.mark.django_db
+def test_a_beat_that_ran_in_the_future_is_stood_in_for_unless_it_goes_on() -> None:
+    """The clock of its host was two hours ahead, and was put right: then it has nothing done for two hours."""
+    beat = Beat()
+    beat_ran(timedelta(hours=-2))
+    assert beat.after(9) == 0
+    assert beat.after(15) == 1
+    for _ in range(5):
+        beat.after(4)
+        PeriodicTask.objects.update(last_run_at=F("last_run_at") + timedelta(seconds=5))
+    assert len(beat.ran) <= 2
 
 
 @pytest.mark.django_db
