@@ -1,1 +1,1 @@
-"""When: rules that pick drafts and schedule them. Its rooms are built when the first rule needs them."""
+"""When: rules that pick drafts and schedule them."""

@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "isekai.apps.IsekaiConfig",
     "accounts",
     "deviations",
+    "automations",
     "publisher",
 ]
 

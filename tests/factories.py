@@ -1,6 +1,6 @@
 """The least valid rows; a test spells out what it is about."""
 
-from datetime import timedelta
+from datetime import date, time, timedelta
 from typing import Any
 
 import factory
@@ -8,6 +8,7 @@ from django.conf import settings
 from factory.django import DjangoModelFactory
 
 from accounts.models import DeviantArtAccount, EncryptionKey, User, Workspace
+from automations.models import Automation, Blackout, DefaultValue, Execution, ExecutionWork, ScheduleRule
 from deviations.models import Deviation, DeviationFile, FileVariant
 from isekai import clock
 
@@ -110,3 +111,85 @@ class DueDeviationFactory(DeviationFactory):
     def files(self: Deviation, create: bool, extracted: int | None, **_options: Any) -> None:
         for _ in range(1 if extracted is None else extracted):
             PublishVariantFactory(file=DeviationFileFactory(deviation=self))
+
+
+class ReadyDraftFactory(DeviationFactory):
+    """A draft that an automation may take and schedule: ready, with one file whose copy for DeviantArt is made."""
+
+    ready_at = factory.LazyFunction(clock.now)
+
+    @factory.post_generation  # type: ignore[untyped-decorator]  # the library has no types
+    def files(self: Deviation, create: bool, extracted: int | None, **_options: Any) -> None:
+        for _ in range(1 if extracted is None else extracted):
+            PublishVariantFactory(file=DeviationFileFactory(deviation=self))
+
+
+class AutomationFactory(DjangoModelFactory):
+    """Switched on, oldest first, for the one account of its workspace, without rules and without jitter."""
+
+    class Meta:
+        model = Automation
+
+    workspace = factory.LazyFunction(lambda: workspace_of(UserFactory()))
+    account = factory.LazyAttribute(lambda automation: DeviantArtAccountFactory(workspace=automation.workspace))
+    name = factory.Sequence(lambda n: f"Automation {n}")
+    enabled = True
+    jitter_max_seconds = 0
+
+
+class ScheduleRuleFactory(DjangoModelFactory):
+    """Every day at nine; a rule of another type has to be given its own columns."""
+
+    class Meta:
+        model = ScheduleRule
+
+    automation = factory.SubFactory(AutomationFactory)
+    type = ScheduleRule.Type.FIXED_TIME
+    time_of_day = factory.LazyAttribute(
+        lambda rule: time(9) if rule.type == ScheduleRule.Type.FIXED_TIME else None,
+    )
+
+
+class DefaultValueFactory(DjangoModelFactory):
+    class Meta:
+        model = DefaultValue
+
+    automation = factory.SubFactory(AutomationFactory)
+    field = DefaultValue.Field.TAGS
+    value = factory.LazyFunction(lambda: ["sketch"])
+
+
+class BlackoutFactory(DjangoModelFactory):
+    """The last week of 2030."""
+
+    class Meta:
+        model = Blackout
+
+    account = factory.SubFactory(DeviantArtAccountFactory)
+    from_date = date(2030, 12, 25)
+    until_date = date(2030, 12, 31)
+
+
+class ExecutionFactory(DjangoModelFactory):
+    """A slot of today, an hour ahead, for which works were scheduled."""
+
+    class Meta:
+        model = Execution
+
+    rule = factory.SubFactory(ScheduleRuleFactory)
+    automation = factory.LazyAttribute(lambda execution: execution.rule.automation)
+    slot_at = factory.LazyFunction(lambda: clock.now() + timedelta(hours=1))
+    local_date = factory.LazyAttribute(lambda execution: execution.slot_at.date())
+    outcome = Execution.Outcome.SCHEDULED
+
+
+class ExecutionWorkFactory(DjangoModelFactory):
+    class Meta:
+        model = ExecutionWork
+
+    execution = factory.SubFactory(ExecutionFactory)
+    deviation = factory.LazyAttribute(
+        lambda work: DeviationFactory(workspace=work.execution.automation.workspace),
+    )
+    method = Automation.Method.FIFO
+    publish_at = factory.LazyAttribute(lambda work: work.execution.slot_at)

@@ -38,6 +38,8 @@ class Workspace(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(_("name"), max_length=100)
+    # Whether each new draft is ready for automations without anybody saying so.
+    drafts_are_ready = models.BooleanField(_("drafts are ready at once"), default=False, db_default=False)
     created_at = models.DateTimeField(_("created"), default=clock.now, editable=False)
 
     objects = WorkspaceQuerySet.as_manager()

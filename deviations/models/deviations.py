@@ -4,10 +4,11 @@ from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Greatest
+from django.db.models.functions import Greatest, Lower
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import DeviantArtAccount, User, Workspace
@@ -15,6 +16,20 @@ from deviations.errors import InvalidTransition
 from deviations.models.fields import LocalDateTimeField
 from isekai import clock
 from isekai.ids import new_id
+
+
+class PickKey(models.Func):
+    """A number of 64 bits that a work's id alone gives, spread evenly: what a choice by chance can look up in an index.
+
+    PostgreSQL's own hash of a uuid, which never changes, since tables may be partitioned by it.
+    """
+
+    template = "uuid_hash_extended(%(expressions)s, 0)"
+    output_field = models.BigIntegerField()
+
+
+# What an automation may take, as far as the row alone says so.
+_FOR_AUTOMATIONS = Q(status="draft", ready_at__isnull=False, trashed_at__isnull=True)
 
 
 class DeviationQuerySet(models.QuerySet["Deviation"]):
@@ -38,6 +53,10 @@ class DeviationQuerySet(models.QuerySet["Deviation"]):
 
     def due(self, now: datetime | models.expressions.BaseExpression) -> Self:
         return self.waiting().filter(due_at__lte=now)
+
+    def ready_for_automations(self) -> Self:
+        """Drafts that an automation may take, whether somebody has one of them open or not."""
+        return self.filter(_FOR_AUTOMATIONS)
 
     def claimed(self) -> Self:
         """Held by a publisher at this moment."""
@@ -140,6 +159,10 @@ class Deviation(models.Model):
     upload_mode = models.CharField(_("upload mode"), max_length=16, choices=UploadMode, default=UploadMode.SINGLE)
     # Off: places, serial numbers and prompts are taken out of the copy that DeviantArt gets.
     keep_metadata = models.BooleanField(_("publish the file with its metadata"), default=False)
+    # By what else automations choose among drafts: the highest first. Series and templates have no tables yet.
+    priority = models.SmallIntegerField(_("priority among drafts"), default=0, db_default=0)
+    series_id = models.UUIDField(_("series"), null=True, blank=True)
+    template_id = models.UUIDField(_("template"), null=True, blank=True)
 
     # The wish as it was said: a time on the wall somewhere. The instant follows from it.
     scheduled_local = LocalDateTimeField(_("wished time"), null=True, blank=True)
@@ -162,6 +185,8 @@ class Deviation(models.Model):
     unconfirmed_since = models.DateTimeField(_("unconfirmed since"), null=True, blank=True, editable=False)
 
     ready_at = models.DateTimeField(_("ready for automations since"), null=True, blank=True)
+    # When somebody last had it open to edit it. In no index, so that saying so again and again writes the row alone.
+    opened_at = models.DateTimeField(_("last open in an editor"), null=True, blank=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     published_at = models.DateTimeField(_("published"), null=True, blank=True)
     trashed_at = models.DateTimeField(_("in the trash since"), null=True, blank=True)
@@ -271,6 +296,23 @@ class Deviation(models.Model):
             ),
             models.Index(
                 fields=["workspace", "-trashed_at"], name="deviation_trash", condition=Q(trashed_at__isnull=False)
+            ),
+            # The ways in which an automation chooses: by age, by priority, by title, by chance, and among few of many.
+            models.Index(
+                fields=["workspace", "created_at", "id"], name="deviation_pick_by_age", condition=_FOR_AUTOMATIONS
+            ),
+            models.Index(
+                fields=["workspace", "-priority", "created_at", "id"],
+                name="deviation_pick_by_priority",
+                condition=_FOR_AUTOMATIONS,
+            ),
+            models.Index("workspace", Lower("title"), "id", name="deviation_pick_by_title", condition=_FOR_AUTOMATIONS),
+            models.Index("workspace", PickKey("id"), name="deviation_pick_by_chance", condition=_FOR_AUTOMATIONS),
+            GinIndex(fields=["tags"], name="deviation_pick_by_tag", condition=_FOR_AUTOMATIONS),
+            GinIndex(fields=["gallery_ids"], name="deviation_pick_by_gallery", condition=_FOR_AUTOMATIONS),
+            # When something last went out, which a rule may ask.
+            models.Index(
+                fields=["account", "-published_at"], name="deviation_published_last", condition=Q(status="published")
             ),
         ]
 
