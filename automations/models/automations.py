@@ -1,5 +1,6 @@
 import secrets
-from typing import Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
@@ -10,9 +11,14 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import DeviantArtAccount, User, Workspace
 from accounts.models.users import validate_time_zone
+from automations import slots
 from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
+
+if TYPE_CHECKING:
+    from automations.models.blackouts import Blackout
+    from automations.models.rules import ScheduleRule
 
 JITTER_MAX_SECONDS = 3600
 CATCH_UP_MAX_SECONDS = 24 * 3600
@@ -218,3 +224,21 @@ class Automation(models.Model):
     @property
     def is_active(self) -> bool:
         return self.enabled and self.paused_at is None
+
+    def plan(
+        self, *, rules: "Iterable[ScheduleRule]", blackouts: "Iterable[Blackout]", zone_of_owner: str
+    ) -> slots.Plan:
+        """What its slots are computed from: of ``rules`` those that are switched on.
+
+        ``blackouts`` are those of its account, also those that ended up to `slots.MOVED_AT_MOST_DAYS` ago, since they
+        may still move something. ``zone_of_owner`` is for an automation without a zone of its own.
+        """
+        return slots.Plan(
+            zone=self.zone or zone_of_owner,
+            rules=tuple(rule.for_slots() for rule in rules if rule.enabled),
+            seed=self.seed,
+            combine=self.combine,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+            blackouts=tuple(blackout.for_slots() for blackout in blackouts),
+        )

@@ -7,6 +7,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import DeviantArtAccount, User
+from automations import slots
 from isekai import clock
 from isekai.ids import new_id
 
@@ -50,3 +51,6 @@ class Blackout(models.Model):
 
     def __str__(self) -> str:
         return self.name or f"{self.from_date} – {self.until_date}"
+
+    def for_slots(self) -> slots.BlackoutRange:
+        return slots.BlackoutRange(self.from_date, self.until_date, self.handling)

@@ -9,6 +9,7 @@ from django.db.models import F, Func, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from automations import slots
 from automations.models.automations import Automation
 from deviations.models.fields import LocalDateTimeField
 from isekai import clock
@@ -242,3 +243,25 @@ class ScheduleRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_type_display()} {self.pk}"
+
+    def for_slots(self) -> slots.Rule:
+        """What slots are computed from."""
+        return slots.Rule(
+            id=self.pk,
+            type=self.type,
+            time_of_day=self.time_of_day,
+            interval_minutes=self.interval_minutes,
+            anchor_local=self.anchor_local,
+            quota=self.quota,
+            window_start=self.window_start,
+            window_end=self.window_end,
+            week_minutes=tuple(self.week_minutes or ()),
+            week_numbers=tuple(self.week_numbers or ()),
+            cron=self.cron or "",
+            weekdays=None if self.weekdays is None else frozenset(self.weekdays),
+            works_per_slot=self.works_per_slot,
+            priority=self.priority,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+            on_blackout=self.on_blackout,
+        )
