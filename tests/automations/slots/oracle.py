@@ -1,7 +1,8 @@
 """Another opinion about slots: dateutil's recurrence rules on dateutil's own clocks, with its own copy of all zones."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Any
 
 from dateutil import rrule, tz
@@ -31,11 +32,24 @@ def clocks_of(zone: str) -> Any:
 
 
 def instant(local: datetime, zone: str) -> datetime:
-    """When clocks first show a time; of one that they skip, the first minute after it that they show."""
+    """When clocks first show a time; of one that they skip, the first minute after it that they show.
+
+    Asks only what clocks show at an instant: the other way round dateutil errs where winter is the exception, as in
+    Morocco.
+    """
     clocks = clocks_of(zone)
-    while not tz.datetime_exists(local, clocks):
+    while True:
+        readings = ((local - offset).replace(tzinfo=UTC) for offset in _offsets_around(local.date(), zone))
+        if shown := [each for each in readings if each.astimezone(clocks).replace(tzinfo=None) == local]:
+            return min(shown)
         local += timedelta(minutes=1)
-    return tz.enfold(local.replace(tzinfo=clocks), fold=0).astimezone(UTC)
+
+
+@cache
+def _offsets_around(day: date, zone: str) -> set[timedelta]:
+    noon = datetime.combine(day, time(12), tzinfo=UTC)
+    around = (noon + hours for hours in (-timedelta(hours=42), timedelta(hours=42)))
+    return {each.astimezone(clocks_of(zone)).utcoffset() for each in around}
 
 
 def instants(locals_: Iterable[datetime], zone: str) -> list[datetime]:
@@ -56,13 +70,12 @@ def daily(
     )
 
 
-def changes(zone: str, first: datetime = FIRST, last: datetime = AFTER_LAST) -> list[datetime]:
-    """The days, as midnights on the wall, on which clocks in ``zone`` change between two others."""
-    clocks = clocks_of(zone)
+def uneven_days(zone: str, first: datetime = FIRST, last: datetime = AFTER_LAST) -> list[datetime]:
+    """The days, as midnights on the wall, that do not have 24 hours in ``zone``."""
     found, day = [], first
     while day < last:
         following = day + timedelta(days=1)
-        if clocks.utcoffset(day) != clocks.utcoffset(following):
+        if instant(following, zone) - instant(day, zone) != timedelta(days=1):
             found.append(day)
         day = following
     return found
