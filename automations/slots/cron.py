@@ -38,7 +38,8 @@ def times_on(expression: str, day: date) -> list[time]:
     parsed = parse_cron(expression)
     if day.month not in parsed.months or not parsed.match_day(day):
         return []
-    return [time(hour, minute) for hour in sorted(parsed.hours) for minute in sorted(parsed.minutes)]
+    minutes = sorted(parsed.minutes)
+    return [time(hour, minute) for hour in sorted(parsed.hours) for minute in minutes]
 
 
 def _refusal(expression: str) -> str:

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from automations.slots.cron import times_on
 from automations.slots.drawing import draw
 from automations.slots.types import Rule, Slot
-from automations.slots.wall import DAY, day_span, first_instant_of
+from automations.slots.wall import DAY, day_span, first_instant_of, instant_on
 
 MINUTES_OF_A_DAY = 24 * 60
 # The part of its share of the window that a work of a quota is drawn in: the rest keeps two of them apart.
@@ -37,8 +37,8 @@ def span_of(rules: Sequence[Rule], day: date, zone: str) -> tuple[datetime, date
     if first == last or (end is not None and end <= start):
         return None
     return (
-        first_instant_of(datetime.combine(day, start), zone),
-        last if end is None else first_instant_of(datetime.combine(day, end), zone),
+        instant_on(day, start, zone),
+        last if end is None else instant_on(day, end, zone),
     )
 
 
@@ -57,18 +57,12 @@ def draw_in_span(
 
 def _fixed_time(rule: Rule, day: date, zone: str, seed: int) -> list[Slot]:  # noqa: ARG001 - as all of them
     assert rule.time_of_day is not None  # noqa: S101 - the table holds it
-    return [Slot(first_instant_of(datetime.combine(day, rule.time_of_day), zone), rule.id, day, 0)]
+    return [Slot(instant_on(day, rule.time_of_day, zone), rule.id, day, 0)]
 
 
 def _weekday_slots(rule: Rule, day: date, zone: str, seed: int) -> list[Slot]:  # noqa: ARG001
-    midnight = datetime.combine(day, time())
     return sorted(
-        Slot(
-            first_instant_of(midnight + timedelta(minutes=minute % MINUTES_OF_A_DAY), zone),
-            rule.id,
-            day,
-            number,
-        )
+        Slot(instant_on(day, time(*divmod(minute % MINUTES_OF_A_DAY, 60)), zone), rule.id, day, number)
         for minute, number in zip(rule.week_minutes, rule.week_numbers, strict=True)
         if minute // MINUTES_OF_A_DAY == day.weekday()
     )
@@ -76,11 +70,12 @@ def _weekday_slots(rule: Rule, day: date, zone: str, seed: int) -> list[Slot]:  
 
 def _cron(rule: Rule, day: date, zone: str, seed: int) -> list[Slot]:  # noqa: ARG001
     # Where clocks skip an hour, all that matches within it comes to the same moment: that is one slot.
-    found: dict[datetime, Slot] = {}
+    found: list[Slot] = []
     for ordinal, at in enumerate(times_on(rule.cron, day)):
-        moment = first_instant_of(datetime.combine(day, at), zone)
-        found.setdefault(moment, Slot(moment, rule.id, day, ordinal))
-    return sorted(found.values())
+        moment = instant_on(day, at, zone)
+        if not found or found[-1].at != moment:
+            found.append(Slot(moment, rule.id, day, ordinal))
+    return found
 
 
 def _daily_quota(rule: Rule, day: date, zone: str, seed: int) -> list[Slot]:
@@ -113,7 +108,7 @@ def _every_so_many_days(rule: Rule, day: date, zone: str, days: int) -> list[dat
         first, at = first + DAY, opens
     if day < first or (day - first).days % days:
         return []
-    return [first_instant_of(datetime.combine(day, max(at, opens)), zone)]
+    return [instant_on(day, max(at, opens), zone)]
 
 
 def _every_so_many_minutes(rule: Rule, day: date, zone: str) -> list[datetime]:

@@ -15,7 +15,7 @@ from automations.slots.days import (
     span_of,
 )
 from automations.slots.types import MOVE, MOVED_AT_MOST_DAYS, BlackoutRange, Plan, Rule, Slot
-from automations.slots.wall import DAY, SECOND, local_date_of
+from automations.slots.wall import DAY, SECOND, day_span, local_date_of
 
 # How far ahead a next slot is looked for: two leap days.
 FURTHEST = timedelta(days=8 * 366)
@@ -201,10 +201,13 @@ def _first_of(plan: Plan, stream: _Stream, after: datetime) -> list[Slot]:
 def _unmoved(plan: Plan, stream: _Stream, after: datetime, until: datetime) -> Iterator[Slot]:
     if until <= after:
         return
-    # A day before: a slot at a time that clocks skip may come to the next day.
     day, last = local_date_of(after, plan.zone) - DAY, local_date_of(until, plan.zone) + DAY
+    starts = [day, *(each for each in (plan.valid_from, stream.leader.valid_from) if each)]
+    ends = [last, *(each for each in (plan.valid_until, stream.leader.valid_until) if each)]
+    day, last = max(starts), min(ends)
     while day <= last:
-        if not _is_black(plan, day):
+        # A time that clocks skip at the end of a day comes to the moment at which the next one begins.
+        if day_span(day, plan.zone)[1] >= after and not _is_black(plan, day):
             yield from (slot for slot in stream.on(day) if after <= slot.at < until)
         day += DAY
 

@@ -45,3 +45,12 @@ def day_span(day: date, zone: str) -> tuple[datetime, datetime]:
         first_instant_of(datetime.combine(day, time()), zone),
         first_instant_of(datetime.combine(day + DAY, time()), zone),
     )
+
+
+def instant_on(day: date, at: time, zone: str) -> datetime:
+    """`first_instant_of` a time of day."""
+    start, end = day_span(day, zone)
+    if end - start == DAY:
+        # On nearly all days clocks do not change, and the instant is a sum.
+        return start + timedelta(hours=at.hour, minutes=at.minute, seconds=at.second, microseconds=at.microsecond)
+    return first_instant_of(datetime.combine(day, at), zone)
