@@ -1,5 +1,6 @@
 """Making works and changing what they say and hold."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID
@@ -26,7 +27,7 @@ from deviations.errors import (
 from deviations.models import Deviation, DeviationFile, FileVariant, Upload
 from deviations.services.changing import Change, Event, change, ensure_free, row_locks
 from deviations.services.readiness import ensure_publishable, only_account
-from isekai import queue
+from isekai import clock, queue
 
 logger = structlog.get_logger(__name__)
 
@@ -69,9 +70,11 @@ def create_draft(
     """
     with row_locks():
         deviation = Deviation(workspace=workspace)
+        if workspace.drafts_are_ready:
+            deviation.ready_at = clock.now()
         if "account_id" not in fields:
             deviation.account = only_account(workspace)
-        _apply(deviation, fields)
+        apply_words(deviation, fields)
         uploads = _take_uploads(workspace.pk, upload_ids, held=[])
         _set_kind(deviation, [upload.content_type for upload in uploads])
         deviation.save()
@@ -91,7 +94,7 @@ def edit_deviation(deviation: Deviation, *, user: User | None, version: int | No
 
     def how(row: Deviation) -> list[Event]:
         _ensure_editable(row)
-        changed = _apply(row, changes)
+        changed = apply_words(row, changes)
         if not changed:
             return []
         if {"account_id", "upload_mode"} & set(changed) and is_partly_live(row):
@@ -99,10 +102,17 @@ def edit_deviation(deviation: Deviation, *, user: User | None, version: int | No
         if row.status == Deviation.Status.SCHEDULED:
             ensure_publishable(row)
         if "keep_metadata" in changed:
-            _remake_publish_variants(row)
+            remake_publish_variants([row])
         return [Event("deviation.edited", {"fields": changed})]
 
     return change(deviation, how, user=user, version=version)
+
+
+def checked_words(words: dict[str, Any]) -> dict[str, Any]:
+    """What a work would keep of ``words``, those of WORDS, tidied as it would. Raises FieldsRefused."""
+    row = Deviation()
+    apply_words(row, words)
+    return {name: getattr(row, name) for name in words}
 
 
 def add_files(
@@ -191,7 +201,7 @@ def _to_files(how: Change) -> Change:
     return guarded
 
 
-def _apply(row: Deviation, changes: dict[str, Any]) -> list[str]:
+def apply_words(row: Deviation, changes: dict[str, Any]) -> list[str]:
     """Set what is said in memory; the names of what is different now. Raises FieldsRefused, ReferenceNotFound."""
     if unknown := set(changes) - EDITABLE:
         raise FieldsRefused({name: [_("There is no such field to change.")] for name in sorted(unknown)})
@@ -307,14 +317,21 @@ def _give_back(file: DeviationFile) -> None:
         upload.save(update_fields=["state", "reason_code", "reason_params", "deviation"])
 
 
-def _remake_publish_variants(row: Deviation) -> None:
+def remake_publish_variants(rows: Sequence[Deviation]) -> None:
     """Have the copies for DeviantArt made anew; the old ones, which the artist no longer wants, go at once.
 
     The copy of what is live stays: it is what DeviantArt has, and what it is recognised by.
     """
-    files = row.files.exclude(publications__state="published")
+    if not rows:
+        return
+    files = DeviationFile.objects.filter(deviation__in=rows).exclude(publications__state="published")
     old = FileVariant.objects.filter(file__in=files, kind=FileVariant.Kind.PUBLISH)
-    _delete_copies_after_commit(row.workspace_id, old)
+    workspaces = {row.pk: row.workspace_id for row in rows}
+    of_each: dict[UUID, list[FileVariant]] = defaultdict(list)
+    for variant in old.select_related("file"):
+        of_each[workspaces[variant.file.deviation_id]].append(variant)
+    for workspace_id, variants in of_each.items():
+        _delete_copies_after_commit(workspace_id, variants)
     old.delete()
     files.update(
         media_state=DeviationFile.MediaState.PENDING,
@@ -322,8 +339,8 @@ def _remake_publish_variants(row: Deviation) -> None:
         media_attempts=0,
         media_started_at=None,  # whoever is at it works for the old wish
     )
-    for file in files.all():
-        queue.send("media.make_variants", file.pk)
+    for file_id in files.values_list("pk", flat=True):
+        queue.send("media.make_variants", file_id)
 
 
 def _delete_copies_after_commit(workspace_id: UUID, variants: Iterable[FileVariant]) -> None:

@@ -1,19 +1,21 @@
 """When a work appears: schedule, move, cancel, publish now, try again; for one work, or for many with a result each."""
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.models import User
+from accounts.models import DeviantArtAccount, User
 from deviations.errors import FieldsRefused, InvalidTransition, TimeRefused
 from deviations.models import Deviation
 from deviations.models.deviations import DeviationQuerySet
 from deviations.services.changing import BulkResult, Change, Event, change, change_many, ensure_free
+from deviations.services.drafting import apply_words, remake_publish_variants
 from deviations.services.readiness import account_for, ensure_publishable
 from deviations.services.wall_time import instant_of, wall_time_of, zone_named
 from isekai import clock
@@ -88,6 +90,68 @@ def schedule_many(
     """Like `schedule_deviation` for each of ``works`` that ``ids`` names; the delay is drawn for each by itself."""
     wish = wish_for(user=user, scheduled_at=scheduled_at, local=local, zone=zone, fold=fold)
     return change_many(works, _schedule(wish, jitter_max_seconds), user=user, ids=ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Appointment:
+    """When a work goes out, with a delay that was drawn before, and what else is written into it with that."""
+
+    wish: Wish
+    jitter_seconds: int = 0
+    # In place of its own; None leaves that.
+    account: DeviantArtAccount | None = None
+    words: Mapping[str, Any] = field(default_factory=dict)  # those of `drafting.WORDS`
+    # What its audit event tells besides: by what it was scheduled.
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def schedule_each(
+    works: DeviationQuerySet,
+    appointments: Mapping[UUID, Appointment],
+    *,
+    user: User | None,
+    bulk_id: UUID | None = None,
+) -> BulkResult:
+    """Queue each of ``works`` that ``appointments`` names for its own time, in one transaction, with a result for each.
+
+    One whose moment has passed meanwhile is due at once. A work that refuses, as `schedule_deviation` and
+    `drafting.edit_deviation` do, keeps none of the others back, and nothing is written into it. Raises FieldsRefused
+    for more than 500.
+    """
+    now = clock.database_now()
+    by_metadata: list[Deviation] = []
+
+    def how(row: Deviation) -> list[Event]:
+        ensure_free(row)
+        appointment = appointments[row.pk]
+        fields = fill_in(row, appointment)
+        wish, jitter_seconds = appointment.wish, appointment.jitter_seconds
+        if wish.at + timedelta(seconds=jitter_seconds) <= now:
+            wish, jitter_seconds = Wish(wall_time_of(now, wish.zone), wish.zone, now), 0
+        else:
+            _ensure_near(wish.at, now)
+        event = _put_into_queue(row, wish, jitter_seconds)
+        if "keep_metadata" in fields:
+            by_metadata.append(row)
+        edited = [Event("deviation.edited", {"fields": fields, **appointment.params})] if fields else []
+        return [*edited, Event(event.verb, {**event.params, **appointment.params})]
+
+    with transaction.atomic():
+        result = change_many(works, how, user=user, ids=list(appointments), bulk_id=bulk_id)
+        remake_publish_variants(by_metadata)
+    return result
+
+
+def fill_in(row: Deviation, appointment: Appointment) -> list[str]:
+    """Write the appointment's account and words into the work, in memory; returns the fields that are different now.
+
+    Raises FieldsRefused.
+    """
+    fields = apply_words(row, dict(appointment.words))
+    if appointment.account is not None and appointment.account.pk != row.account_id:
+        row.account = appointment.account
+        fields.append("account_id")
+    return fields
 
 
 def cancel_schedule(deviation: Deviation, *, user: User | None, version: int | None = None) -> Deviation:
@@ -264,6 +328,10 @@ def _ensure_in_time(moment: datetime, now: datetime) -> None:
     if moment <= now:
         message = _("That time has passed. Choose a later one, or publish now.")
         raise TimeRefused(message, code="time_in_the_past", details={"scheduled_at": [message]})
+    _ensure_near(moment, now)
+
+
+def _ensure_near(moment: datetime, now: datetime) -> None:
     if moment > now + FURTHEST:
         message = _("That is more than a year ahead.")
         raise TimeRefused(message, code="time_too_far_ahead", details={"scheduled_at": [message]})

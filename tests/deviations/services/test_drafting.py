@@ -44,6 +44,12 @@ def files_of(work: Deviation) -> list[str]:
 
 
 # --- making ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("wish", [True, False])
+def test_a_new_draft_is_ready_for_automations_where_the_workspace_says_so(workspace: Workspace, wish: bool) -> None:
+    workspace.drafts_are_ready = wish
+    assert (create_draft(workspace, user=None).ready_at is not None) == wish
+
+
 def test_a_draft_takes_its_files_from_verified_uploads_in_their_order(
     artist: User,
     workspace: Workspace,

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent, DeviantArtAccount, User
 from deviations.errors import (
@@ -21,6 +22,7 @@ from deviations.errors import (
 )
 from deviations.models import Deviation
 from deviations.services.scheduling import (
+    Appointment,
     cancel_many,
     cancel_schedule,
     publish_many_now,
@@ -29,14 +31,16 @@ from deviations.services.scheduling import (
     retry_many,
     schedule_as_before,
     schedule_deviation,
+    schedule_each,
     schedule_many,
     schedule_many_as_before,
+    wish_for,
 )
 from deviations.services.trashing import trash_deviation, trash_many
 from isekai import clock
 from isekai.ids import new_id
 from tests.deviations.unchanged import assert_refused, everything
-from tests.factories import DeviantArtAccountFactory
+from tests.factories import DeviantArtAccountFactory, PublishVariantFactory
 
 MakeWork = Callable[..., Deviation]
 
@@ -454,3 +458,100 @@ def test_more_than_five_hundred_at_once_are_refused(account: DeviantArtAccount) 
     error = assert_refused(FieldsRefused, cancel_many, Deviation.objects.all(), user=None, ids=ids)
     assert set(error.details) == {"ids"}
     assert len(cancel_many(Deviation.objects.all(), user=None, ids=ids[:500]).items) == 500
+
+
+# --- many, each for its own time -------------------------------------------------------------------------------------
+def appointment(moment: datetime, **fields: Any) -> Appointment:
+    return Appointment(wish_for(user=None, scheduled_at=moment, zone="Europe/Berlin"), **fields)
+
+
+def test_each_of_many_gets_its_own_time_delay_and_words(make_work: MakeWork, account: DeviantArtAccount) -> None:
+    first, second, moment = make_work(account), make_work(account), in_an_hour()
+    result = schedule_each(
+        Deviation.objects.all(),
+        {
+            first.pk: appointment(moment, jitter_seconds=90, params={"automation": "A"}),
+            second.pk: appointment(moment + timedelta(hours=1), words={"allow_comments": False, "title": "New"}),
+        },
+        user=None,
+    )
+    assert [item.error for item in result.items] == [None, None]
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, first.scheduled_at, first.jitter_seconds) == ("scheduled", moment, 90)
+    assert (first.publish_at, first.scheduled_zone) == (moment + timedelta(seconds=90), "Europe/Berlin")
+    assert (second.publish_at, second.title, second.allow_comments) == (moment + timedelta(hours=1), "New", False)
+    assert events_of(second) == ["deviation.edited", "deviation.scheduled"]
+    assert AuditEvent.objects.get(subject_id=first.pk).params["automation"] == "A"
+    assert (first.version, second.version) == (2, 2)
+
+
+def test_where_its_moment_has_passed_meanwhile_a_work_of_many_is_due_at_once(
+    draft: Deviation,
+) -> None:
+    before = clock.database_now()
+    schedule_each(
+        Deviation.objects.all(),
+        {draft.pk: appointment(before - timedelta(minutes=5), jitter_seconds=60)},
+        user=None,
+    )
+    draft.refresh_from_db()
+    assert (draft.status, draft.jitter_seconds) == ("scheduled", 0)
+    assert draft.publish_at is not None
+    assert before <= draft.publish_at <= clock.database_now()
+
+
+def test_a_work_of_many_that_refuses_keeps_its_words_and_none_of_the_others_back(
+    make_work: MakeWork, account: DeviantArtAccount
+) -> None:
+    good, bad, too_far = make_work(account), make_work(account), make_work(account)
+    result = schedule_each(
+        Deviation.objects.all(),
+        {
+            bad.pk: appointment(in_an_hour(), words={"description": "Filled in", "title": "x" * 60}),
+            good.pk: appointment(in_an_hour()),
+            too_far.pk: appointment(clock.now() + timedelta(days=400)),
+        },
+        user=None,
+    )
+    assert [type(item.error) for item in result.items] == [NotPublishable, type(None), TimeRefused]
+    for work in (bad, too_far):
+        work.refresh_from_db()
+        assert (work.status, work.description, work.version) == ("draft", None, 1)
+        assert events_of(work) == []
+
+
+def test_a_work_without_an_account_goes_to_that_of_its_appointment(make_work: MakeWork) -> None:
+    account = DeviantArtAccountFactory()
+    DeviantArtAccountFactory(workspace=account.workspace)
+    work = make_work(account)
+    Deviation.objects.update(account=None)
+    schedule_each(Deviation.objects.all(), {work.pk: appointment(in_an_hour(), account=account)}, user=None)
+    work.refresh_from_db()
+    assert (work.status, work.account_id) == ("scheduled", account.pk)
+
+
+def test_copies_that_keep_their_metadata_are_made_anew_for_many_works_together(
+    make_work: MakeWork, account: DeviantArtAccount, sent: list[Any], django_assert_max_num_queries: Any
+) -> None:
+    works = [make_work(account) for _number in range(3)]
+    for work in works:
+        PublishVariantFactory(file=work.files.get())
+    appointments = {work.pk: appointment(in_an_hour(), words={"keep_metadata": True}) for work in works}
+    with django_assert_max_num_queries(20):
+        schedule_each(Deviation.objects.all(), appointments, user=None)
+    assert {work.files.get().media_state for work in works} == {"pending"}
+    assert not any(work.files.get().variants.exists() for work in works)
+
+
+def test_scheduling_each_takes_as_many_queries_for_many_as_for_one(
+    make_work: MakeWork, account: DeviantArtAccount
+) -> None:
+    counts = []
+    for number in (1, 7):
+        works = [make_work(account) for _number in range(number)]
+        appointments = {work.pk: appointment(in_an_hour(), words={"no_ai": True}) for work in works}
+        with CaptureQueriesContext(connection) as queries:
+            schedule_each(Deviation.objects.all(), appointments, user=None)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
