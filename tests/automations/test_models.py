@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from automations import slots
 from automations.models import Automation, Blackout, DefaultValue, Execution, ExecutionWork, ScheduleRule
 from deviations.models import Deviation
 from deviations.models.deviations import PickKey
@@ -130,6 +131,35 @@ def test_a_rule_out_of_its_bounds_is_refused(kind, columns, constraint):
 def test_an_automation_out_of_its_bounds_is_refused(columns, constraint):
     with refused(constraint):
         AutomationFactory(**columns)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_slots_are_computed_from_what_the_row_says(kind):
+    row = rule_of(kind, **{column: VALUES[column] for column in ScheduleRule.MAY_HAVE[kind]})
+    row.refresh_from_db()
+    rule = row.for_slots()
+    said = {
+        column: list(value) if isinstance(value := getattr(rule, column), tuple | frozenset) else value
+        for column in ScheduleRule.OF_A_TYPE
+    }
+    assert {column: value for column, value in said.items() if value not in (None, "", [])} == {
+        column: VALUES[column] for column in (*ScheduleRule.NEEDS[kind], *ScheduleRule.MAY_HAVE[kind])
+    }
+    week = slots.slots_of(rule, datetime(2030, 1, 6, tzinfo=UTC), datetime(2030, 1, 14, tzinfo=UTC), "UTC")
+    assert {slot.rule_id for slot in week} == {row.pk}
+
+
+def test_a_plan_has_the_rules_that_are_on_and_the_zone_of_the_owner_unless_it_has_its_own():
+    automation = AutomationFactory(zone="", valid_until=date(2030, 12, 24))
+    nine = ScheduleRuleFactory(automation=automation)
+    off = ScheduleRuleFactory(automation=automation, enabled=False)
+    holidays = BlackoutFactory(account=automation.account, handling=Blackout.Handling.MOVE)
+    plan = automation.plan(rules=[nine, off], blackouts=[holidays], zone_of_owner="Asia/Tokyo")
+    assert [rule.id for rule in plan.rules] == [nine.pk]
+    assert (plan.zone, plan.seed, plan.valid_until) == ("Asia/Tokyo", automation.seed, date(2030, 12, 24))
+    assert plan.blackouts == (slots.BlackoutRange(date(2030, 12, 25), date(2030, 12, 31), "move"),)
+    automation.zone = "Europe/Berlin"
+    assert automation.plan(rules=[], blackouts=[], zone_of_owner="Asia/Tokyo").zone == "Europe/Berlin"
 
 
 def test_each_automation_has_its_own_seed():
