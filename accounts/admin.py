@@ -30,6 +30,7 @@ from accounts.services.connecting import disconnect_account
 from accounts.services.holding import pause_account, release_account
 from accounts.services.pacing import breaker, pace, reset_pace
 from accounts.services.signing_out import sign_out_everywhere
+from accounts.services.zones import change_time_zone
 from deviantart.breaker import Position
 from isekai.errors import IsekaiError
 
@@ -98,9 +99,18 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         return () if obj is None else self.inlines
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's
+        zone = obj.time_zone
+        if change:
+            # By its own service, since others have to know.
+            obj.time_zone = form.initial["time_zone"]
         super().save_model(request, obj, form, change)
         if not change:
             Workspace.objects.make_for(obj)
+        elif zone != obj.time_zone:
+            try:
+                change_time_zone(obj, zone)
+            except IsekaiError as error:
+                self.message_user(request, str(error), messages.ERROR)
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:  # noqa: ARG002
         # What people did stays theirs; access is taken away by `active`.

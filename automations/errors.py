@@ -33,6 +33,26 @@ class ReferenceNotFound(AutomationError):
         super().__init__(message, details={field: [message]})
 
 
+class Gone(AutomationError):
+    """The automation was deleted since the caller read it."""
+
+    code = "not_found"
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(_("This automation was deleted meanwhile."))
+
+
+class ConfirmationNeeded(AutomationError):
+    """What was asked moves slots; ``details`` names the field that says *do it*, with the question, and the moves."""
+
+    code = "confirmation_needed"
+    status = 409
+
+    def __init__(self, field: str, message: str | Promise, **details: Any) -> None:
+        super().__init__(message, details={field: [message], **details})
+
+
 class VersionConflict(AutomationError):
     """The automation was changed since the caller read it."""
 
@@ -62,6 +82,18 @@ class NothingToRun(AutomationError):
     def __init__(self) -> None:
         message = _("Give the automation a rule that is switched on first.")
         super().__init__(message, details={"enabled": [message]})
+
+
+class LastRule(AutomationError):
+    """An automation that is switched on keeps a rule that is."""
+
+    code = "last_enabled_rule"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("This is the last rule that is switched on. Switch the automation off first, or add another rule.")
+        )
 
 
 class CronRefused(AutomationError):

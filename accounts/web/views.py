@@ -21,6 +21,7 @@ from accounts.models import DeviantArtAccount, User
 from accounts.services import connecting, signing_out
 from accounts.services.connecting import Flow
 from accounts.services.workspaces import workspace_for
+from accounts.services.zones import change_time_zone
 from accounts.web.forms import SignInForm, ThemeForm, TimeZoneForm
 from accounts.web.redirects import safe_next
 from isekai.errors import IsekaiError
@@ -226,7 +227,11 @@ def time_zone(request: SignedInRequest) -> HttpResponse:
     form = TimeZoneForm(request.POST)
     if not form.is_valid():
         return _refused(form)
-    User.objects.filter(pk=request.user.pk).update(time_zone=form.cleaned_data["time_zone"])
+    try:
+        change_time_zone(request.user, form.cleaned_data["time_zone"])
+    except IsekaiError as error:
+        form.add_error("time_zone", str(error))
+        return _refused(form)
     return _page_again(request)
 
 

@@ -1,0 +1,74 @@
+"""What moves when automations go by the clocks of another time zone; shown before anything does."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from accounts.models import Membership, User
+from accounts.services.zones import on_zone_change
+from automations import slots
+from automations.models import Automation, AutomationQuerySet, Execution
+from automations.services.changing import automations_held
+from automations.services.planning import plan_anew, plans_of, zones_of_owners
+from isekai import clock
+
+# How far ahead a person is shown what moves, and how much of it.
+MOVES_AHEAD = timedelta(weeks=4)
+MOVES_SHOWN = 100
+
+
+def moves_of(automation: Automation, zone: str) -> list[slots.Move]:
+    """Which slots of the next four weeks are at another moment by the clocks of ``zone``, in order.
+
+    An empty ``zone`` is that of the workspace's owner. What is off or paused has no slots; what was scheduled stays.
+    """
+    zone = zone or zones_of_owners([automation.workspace_id])[automation.workspace_id]
+    return moves_of_many([automation], zone)[automation.pk]
+
+
+def moves_of_many(automations: Collection[Automation], zone: str) -> dict[UUID, list[slots.Move]]:
+    """The same of each, by its id, in as many queries as for one; ``zone`` is not empty."""
+    now = clock.database_now()
+    plans = plans_of(automations)
+    made = set(
+        Execution.objects.filter(automation__in=automations, slot_at__gt=now - timedelta(days=2)).values_list(
+            "rule_id", "local_date", "ordinal"
+        )
+    )
+    found: dict[UUID, list[slots.Move]] = {}
+    for each in automations:
+        moves = slots.moves(plans[each.pk], zone, now, now + MOVES_AHEAD) if each.is_active else []
+        found[each.pk] = [
+            move for move in moves if not any(slot and slot.key in made for slot in (move.before, move.after))
+        ]
+    return found
+
+
+def moves_with_owner(user: User, zone: str) -> list[tuple[Automation, list[slots.Move]]]:
+    """What moves of the automations that go by the clocks of ``user``, if theirs become those of ``zone``."""
+    automations = list(_by_clocks_of(user).order_by("position", "pk"))
+    moves = moves_of_many(automations, zone)
+    return [(each, moves[each.pk]) for each in automations if moves[each.pk]]
+
+
+def shown_move(move: slots.Move) -> dict[str, Any]:
+    """A move as JSON: the rule, and the moments before and after (None: there is no such slot)."""
+    before, after = (slot and slot.at.isoformat() for slot in (move.before, move.after))
+    rule_id = next(slot.rule_id for slot in (move.before, move.after) if slot is not None)
+    return {"rule_id": str(rule_id), "before": before, "after": after}
+
+
+@on_zone_change
+def plan_in_new_zone(user: User) -> None:
+    """Find the next slots of the automations that go by the clocks of ``user``, which show another time now.
+
+    Raises Running.
+    """
+    with automations_held():
+        plan_anew(list(_by_clocks_of(user).select_for_update(of=("self",), no_key=True).order_by("pk")))
+
+
+def _by_clocks_of(user: User) -> AutomationQuerySet:
+    owned = Membership.objects.filter(user=user, role=Membership.Role.OWNER)
+    return Automation.objects.filter(zone="", workspace__in=owned.values("workspace_id"))
