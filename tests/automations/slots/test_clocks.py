@@ -1,6 +1,6 @@
 """The nights on which clocks change, one by one."""
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -127,3 +127,11 @@ def test_a_leap_day_has_its_slots():
         "2028-02-29 00:00",
         "2032-02-29 00:00",
     ]
+
+
+def test_a_slot_of_a_skipped_day_is_there_from_its_very_moment_on():
+    nine = rule(time_of_day=time(9))
+    goes_on = at("2011-12-30T10:00")
+    slots = slots_of(nine, goes_on, goes_on + timedelta(days=1), "Pacific/Apia")
+    assert [(slot.local_date.day, slot.at) for slot in slots] == [(30, goes_on), (31, goes_on + timedelta(hours=9))]
+    assert slots_of(nine, goes_on - timedelta(hours=1), goes_on, "Pacific/Apia") == []

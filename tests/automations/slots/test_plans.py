@@ -167,6 +167,14 @@ def test_moved_slots_come_one_with_each_that_follows_and_not_in_a_heap():
     assert [slot.local_date.day for slot in slots if slot.moved_from] == [8, 9, 10]
 
 
+def test_what_moves_is_found_by_who_asks_long_after_the_blackout():
+    monthly = plan(rule("cron", cron="0 9 1 * *"), blackouts=(blackout("2030-01-01", "2030-01-02", "move"),))
+    moved = next_slot(monthly, at("2030-01-31"))
+    assert moved is not None
+    assert len(slots_between(monthly, at("2030-01-31"), at("2030-02-02"))) == 2
+    assert {slot.local_date.month for slot in slots_between(monthly, moved.at, at("2030-02-02"))} == {1, 2}
+
+
 def test_a_rule_may_say_otherwise_than_the_blackout():
     days = (blackout("2030-01-08", "2030-01-08", "move"),)
     skipping = plan(rule(time_of_day=time(9), on_blackout="skip"), blackouts=days)
