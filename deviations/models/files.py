@@ -36,6 +36,8 @@ class DeviationFile(models.Model):
     height = models.PositiveIntegerField(_("height (px)"), null=True, blank=True)
     duration_seconds = models.FloatField(_("duration (s)"), null=True, blank=True)
     sha256 = models.CharField(_("SHA-256"), max_length=64)
+    # What the camera or the program wrote into it, as short texts that are in no place: `camera`, `lens`, `taken`, …
+    exif = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
     # Whether the variants below are made.
     media_state = models.CharField(_("variants"), max_length=16, choices=MediaState, default=MediaState.PENDING)
     media_reason_code = models.CharField(_("reason"), max_length=64, blank=True)
