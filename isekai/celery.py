@@ -76,6 +76,7 @@ app.conf.beat_schedule = {
     "check galleries": every(settings.PUBLISHER_TICK_SECONDS, "publisher.check_galleries"),
     "recheck clocks": every(30 * SCALE, "publisher.recheck_clocks"),
     "ask about late": every(60 * SCALE, "publisher.ask_about_late"),
+    "schedule by automations": every(60 * SCALE, "automations.schedule_due"),
     "send notifications": every(10 * SCALE, "notifications.send_due"),
     "maintain tokens": every(6 * 3600 * SCALE, "maintenance.maintain_tokens"),
     "forget expired": every(1800 * SCALE, "maintenance.forget_expired"),

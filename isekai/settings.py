@@ -255,6 +255,10 @@ DEVIANTART_TOKEN_DEADLINE_SECONDS = env.seconds("DEVIANTART_TOKEN_DEADLINE_SECON
 DEVIANTART_SUBMIT_DEADLINE_SECONDS = env.seconds("DEVIANTART_SUBMIT_DEADLINE_SECONDS", 300)
 DEVIANTART_PUBLISH_DEADLINE_SECONDS = env.seconds("DEVIANTART_PUBLISH_DEADLINE_SECONDS", 60)
 
+# --- automations: waits in seconds, before the time scale ------------------------------------------------------------
+# So long before its moment a slot is made: its works are scheduled, and can be seen, cancelled and uploaded ahead.
+AUTOMATION_LEAD_SECONDS = env.seconds("AUTOMATION_LEAD", 3600)
+
 # --- the publisher: waits in seconds, before the time scale ----------------------------------------------------------
 PUBLISHER_CONCURRENCY = env.integer("PUBLISHER_CONCURRENCY", 16, least=1, most=500)
 PUBLISHER_MAX_ATTEMPTS = env.integer("PUBLISHER_MAX_ATTEMPTS", 7, least=1, most=100)
@@ -321,6 +325,7 @@ CELERY_TASK_DEFAULT_QUEUE = "maintenance"
 CELERY_TASK_ROUTES = {
     "publisher.*": {"queue": "publisher"},
     "media.*": {"queue": "media"},
+    "automations.*": {"queue": "maintenance"},
     "notifications.*": {"queue": "notifications"},
     "analytics.*": {"queue": "analytics"},
     "maintenance.*": {"queue": "maintenance"},

@@ -109,6 +109,7 @@ class ExecutionWork(models.Model):
 
     class Released(models.TextChoices):
         CANCELLED = "cancelled", _("Cancelled")
+        MOVED = "moved", _("Given another time")
         UNDONE = "undone", _("Undone")
         TAKEN_AGAIN = "taken_again", _("Taken again by a later slot")
 
@@ -140,7 +141,7 @@ class ExecutionWork(models.Model):
             models.CheckConstraint(
                 name="execution_work_released_with_a_reason",
                 condition=Q(released_at__isnull=True, released_because="")
-                | Q(released_at__isnull=False, released_because__in=["cancelled", "undone", "taken_again"]),
+                | Q(released_at__isnull=False, released_because__in=["cancelled", "moved", "undone", "taken_again"]),
             ),
         ]
         indexes = [models.Index(fields=["deviation", "-id"], name="execution_work_history")]

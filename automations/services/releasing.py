@@ -1,0 +1,183 @@
+"""Slots that are ahead and empty, as their work was taken back or there was none: they are filled if they can be."""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import connection, transaction
+from django.db.models import DateTimeField, Exists, ExpressionWrapper, OuterRef, Q
+
+from automations import slots
+from automations.models import Execution, ExecutionWork, ScheduleRule
+from automations.services.acting import act, store_counters
+from automations.services.batching import NOTHING, Some, work_off
+from automations.services.deciding import Turn, decide, in_order
+from automations.services.planning import plans_of
+from automations.services.turning import plan_of_rule, turn_of
+from deviations.models import Deviation
+from isekai import clock
+
+logger = structlog.get_logger(__name__)
+
+Outcome = Execution.Outcome
+
+# So many slots are filled at once.
+SOME = 100
+# What may turn out otherwise as long as the moment has not come.
+EMPTY = (Outcome.NONE_LEFT, Outcome.NOT_TAKEN, Outcome.CONDITION, Outcome.CANCELLED)
+# Nothing tells that a draft is not open any more, or has come of age: so often an empty slot is looked at anyway.
+LOOK_AGAIN = timedelta(minutes=10)
+# By how much the clock of whoever changes a work may be behind that of the database.
+CLOCKS = timedelta(seconds=5)
+# A moment is in a span that is as short as can be told.
+INSTANT = timedelta(microseconds=1)
+
+_RELEASE = f"""
+    UPDATE automations_executionwork AS work
+    SET released_at = {clock.SQL_NOW},
+        released_because = CASE
+            WHEN draft.trashed_at IS NOT NULL OR draft.status = 'draft' THEN 'cancelled' ELSE 'moved' END
+    FROM automations_execution AS execution, deviations_deviation AS draft
+    WHERE execution.slot_at > (SELECT {clock.SQL_NOW})
+        AND work.execution_id = execution.id AND work.released_at IS NULL AND draft.id = work.deviation_id
+        AND (
+            draft.trashed_at IS NOT NULL OR draft.status = 'draft' OR draft.publish_at IS DISTINCT FROM work.publish_at
+        )
+"""  # noqa: S608 - of our own words
+
+
+def release_taken_back() -> int:
+    """Let go of works of coming slots that somebody has cancelled, deleted or moved; returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE)
+        count = cursor.rowcount
+    if count:
+        logger.info("works_released", works=count)
+    return count
+
+
+def fill_again() -> int:
+    """Fill the coming slots that are empty, as far as there is something to fill them with; returns how many works.
+
+    A slot keeps its one execution however often it is looked at. Nothing is filled that is not to be: whose rule or
+    automation is off meanwhile, is gone, or has no slot at that moment any more.
+    """
+    return work_off(
+        _fill_some, lambda done: list(_to_look_at(done).values_list("pk", flat=True)[:SOME]), name="filling"
+    )
+
+
+def _to_look_at(done: Collection[Any]) -> Any:
+    looked_at = ExpressionWrapper(OuterRef("looked_at") - CLOCKS, output_field=DateTimeField())
+    changed = Deviation.objects.kept().filter(workspace=OuterRef("automation__workspace"), updated_at__gt=looked_at)
+    taken_back = ExecutionWork.objects.filter(execution=OuterRef("pk"), released_at__gt=OuterRef("looked_at"))
+    now = clock.StatementNow()
+    empty = Q(outcome__in=EMPTY) & (Q(looked_at__lte=now - LOOK_AGAIN) | Exists(changed))
+    return (
+        Execution.objects.filter(empty | Q(outcome__in=(*EMPTY, Outcome.SCHEDULED)) & Exists(taken_back))
+        .filter(slot_at__gt=now, kind=Execution.Kind.SLOT, rule__isnull=False)
+        .exclude(pk__in=done)
+        .order_by("slot_at", "pk")
+    )
+
+
+def _fill_some(done: Collection[Any], only: Any) -> Some:
+    with transaction.atomic():
+        found = _to_look_at(done)
+        if only is not None:
+            found = found.filter(pk=only)
+        executions = list(
+            found.select_related("automation__workspace").select_for_update(
+                of=("self", "automation", "automation__workspace"), no_key=True, skip_locked=True
+            )[:SOME]
+        )
+        if not executions:
+            return NOTHING
+        now = clock.database_now()
+        states = _states_of(executions)
+        automations = {each.automation_id: each.automation for each in executions}
+        counters = {pk: automation.counter for pk, automation in automations.items()}
+        by_turn = {state.turn: state for state in states if state.turn is not None}
+        decisions = decide(in_order(by_turn), now=now, hold=True, counters=counters)
+        decided = []
+        for decision in decisions:
+            state = by_turn[decision.turn]
+            state.note(decision.outcome, decision.reason_code, decision.reason_params)
+            decided.append((decision, state.execution.pk))
+        for state in states:
+            if state.turn is None:
+                state.note_over()
+            state.execution.looked_at = now
+        Execution.objects.bulk_update(executions, ["outcome", "reason_code", "reason_params", "looked_at"])
+        count = act(decided, user=None, now=now)
+        store_counters(automations, counters)
+    return Some([each.pk for each in executions], count)
+
+
+@dataclass(slots=True)
+class _State:
+    """What there is of a slot: its execution, how many of its works are still for it, and what else it wants."""
+
+    execution: Execution
+    kept: int
+    had: int
+    turn: Turn | None  # None: nothing more
+
+    def note(self, outcome: Outcome, reason_code: str, reason_params: dict[str, Any]) -> None:
+        if self.kept:
+            return  # as scheduled as before
+        if self.had and outcome == Outcome.NONE_LEFT:
+            outcome, reason_code, reason_params = Outcome.CANCELLED, "cancelled", {}
+        self._set(outcome, reason_code, reason_params)
+
+    def note_over(self) -> None:
+        if self.had and not self.kept:
+            self._set(Outcome.CANCELLED, "cancelled", {})
+
+    def _set(self, outcome: Outcome, reason_code: str, reason_params: dict[str, Any]) -> None:
+        self.execution.outcome, self.execution.reason_code = outcome, reason_code
+        self.execution.reason_params = reason_params
+
+
+def _states_of(executions: Sequence[Execution]) -> list[_State]:
+    automations = {each.automation_id: each.automation for each in executions}
+    rules = list(ScheduleRule.objects.filter(automation__in=automations, enabled=True))
+    of_automation: dict[UUID, list[ScheduleRule]] = defaultdict(list)
+    for each in rules:
+        each.automation = automations[each.automation_id]
+        of_automation[each.automation_id].append(each)
+    by_id = {each.pk: each for each in rules}
+    plans = plans_of(list(automations.values()), rules=rules)
+    works: dict[int, list[ExecutionWork]] = defaultdict(list)
+    for work in ExecutionWork.objects.filter(execution__in=executions):
+        works[work.execution_id].append(work)
+    states = []
+    for execution in executions:
+        of_this = works[execution.pk]
+        kept = sum(work.released_at is None for work in of_this)
+        rule = by_id.get(execution.rule_id) if execution.rule_id else None
+        turn: Turn | None = None
+        if rule is not None and execution.automation.is_active and rule.works_per_slot > kept:
+            slot = _slot_at(execution.slot_at, rule, plans[execution.automation_id])
+            if slot is not None:
+                turn = turn_of(
+                    rule,
+                    slot,
+                    plans[execution.automation_id],
+                    of_automation[execution.automation_id],
+                    count=rule.works_per_slot - kept,
+                    had=len(of_this),
+                    never=frozenset(work.deviation_id for work in of_this),
+                )
+        states.append(_State(execution, kept, len(of_this), turn))
+    return states
+
+
+def _slot_at(moment: datetime, rule: ScheduleRule, plan: slots.Plan) -> slots.Slot | None:
+    """The rule's slot at exactly that moment; None: it has none, or none any more."""
+    found = slots.slots_between(plan_of_rule(plan, rule), moment, moment + INSTANT)
+    return next((slot for slot in found if slot.rule_id == rule.pk), None)
