@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -10,6 +11,7 @@ from accounts.models import User
 from automations.errors import FieldsRefused, ReferenceNotFound
 from automations.models import Automation, DefaultValue
 from automations.services.changing import change
+from automations.services.texts import problems_of
 from deviations.errors import DeviationError
 from deviations.services.changing import Event
 from deviations.services.drafting import checked_words
@@ -84,7 +86,7 @@ def remove_default(default: DefaultValue, *, user: User | None, version: int | N
 def new_default(automation: Automation, fields: dict[str, Any]) -> DefaultValue:
     """A default value of ``automation`` that is not saved yet: `field`, `value`, `mode`. Raises FieldsRefused."""
     field = fields.get("field")
-    if field not in set(Field):
+    if field not in Field.values:
         raise FieldsRefused({"field": [_("Choose one of: %(known)s.") % {"known": ", ".join(Field)}]})
     alone = DefaultValue.Mode.ALWAYS if field in DefaultValue.ALWAYS_ONLY else DefaultValue.Mode.UNTOUCHED
     default = DefaultValue(automation=automation, field=field, mode=alone)
@@ -105,7 +107,7 @@ def _apply(default: DefaultValue, changes: dict[str, Any]) -> None:
         raise FieldsRefused({name: [_("There is no such field to change.")] for name in unknown})
     problems: dict[str, list[str]] = {}
     mode = changes.get("mode", default.mode)
-    if mode not in set(DefaultValue.Mode):
+    if mode not in DefaultValue.Mode.values:
         problems["mode"] = [_("Choose one of: %(known)s.") % {"known": ", ".join(DefaultValue.Mode)}]
     elif mode != DefaultValue.Mode.ALWAYS and default.field in DefaultValue.ALWAYS_ONLY:
         problems["mode"] = [_("A work always says something here, so this can only be “always”.")]
@@ -131,12 +133,28 @@ def checked_value(field: DefaultValue.Field, value: Any) -> Any:
     ):
         raise FieldsRefused({"value": [_("Null characters are not allowed.")]})
     try:
+        if field == Field.GALLERY_IDS:
+            value = [_gallery_id(one) for one in value]
         kept = checked_words({field.value: value})[field.value]
     except DeviationError as error:
         raise FieldsRefused({"value": error.details[field.value]}) from error
     if kept is None or (field == Field.TITLE and not kept):
         raise FieldsRefused({"value": [_("This may not be empty. Without a default value nothing is written.")]})
+    if field in _WITH_VARIABLES and (wrong := [reason for text in _texts_of(kept) for reason in problems_of(text)]):
+        raise FieldsRefused({"value": wrong})
     return [str(one) for one in kept] if field == Field.GALLERY_IDS else kept
+
+
+def _gallery_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        message = _("“%(value)s” is no id of a gallery.") % {"value": text[:50]}
+        raise FieldsRefused({"value": [message]}) from error
+
+
+# Those that become text for each draft anew.
+_WITH_VARIABLES = (Field.TITLE, Field.DESCRIPTION, Field.TAGS)
 
 
 def _texts_of(value: Any) -> list[str]:

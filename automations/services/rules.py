@@ -111,7 +111,7 @@ def remove_rule(rule: ScheduleRule, *, user: User | None, version: int | None = 
 
 def new_rule(automation: Automation, fields: dict[str, Any]) -> ScheduleRule:
     """A rule of ``automation`` that is not saved yet. Raises FieldsRefused."""
-    if fields.get("type") not in set(ScheduleRule.Type):
+    if fields.get("type") not in ScheduleRule.Type.values:
         raise FieldsRefused({"type": [_("Choose one of: %(known)s.") % {"known": ", ".join(ScheduleRule.Type)}]})
     rule = ScheduleRule(automation=automation, type=fields["type"])
     _apply(rule, fields, automation)

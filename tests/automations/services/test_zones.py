@@ -1,0 +1,118 @@
+"""Another time zone: shown first, and then for all automations that go by it, in one transaction."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Membership, User, Workspace
+from accounts.services.zones import change_time_zone
+from automations.models import Automation
+from automations.services import zones
+from automations.services.saving import create_automation
+from automations.services.zones import moves_of, moves_with_owner, shown_move
+from isekai.errors import IsekaiError
+from tests.automations.unchanged import everything
+from tests.factories import ExecutionFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+SetClock = Callable[[datetime], None]
+NOON = datetime(2030, 1, 7, 11, tzinfo=UTC)  # in Berlin
+TOKYO = "Asia/Tokyo"
+
+
+@pytest.fixture
+def automation(workspace: Workspace, set_clock: SetClock) -> Automation:
+    set_clock(NOON)
+    return make(workspace)
+
+
+def make(workspace: Workspace, zone: str = "") -> Automation:
+    rule = {"type": "fixed_time", "time_of_day": time(18)}
+    return create_automation(workspace, user=None, name="x", zone=zone, rules=[rule], enabled=True)
+
+
+def next_of(automation: Automation) -> datetime | None:
+    return automation.rules.get().next_slot_at
+
+
+def test_what_would_move_is_shown_and_nothing_moves(automation: Automation) -> None:
+    before = everything()
+    moves = moves_of(automation, TOKYO)
+    assert everything() == before
+    # Tonight at six is over in Tokyo two hours before it begins in Berlin.
+    assert shown_move(moves[0])["before"] == "2030-01-07T17:00:00+00:00"
+    assert shown_move(moves[1]) == {
+        "rule_id": str(automation.rules.get().pk),
+        "before": "2030-01-08T17:00:00+00:00",
+        "after": "2030-01-08T09:00:00+00:00",
+    }
+    assert len(moves) == 29
+
+
+def test_what_was_scheduled_already_does_not_move(automation: Automation) -> None:
+    rule = automation.rules.get()
+    assert rule.next_slot_at is not None
+    ExecutionFactory(rule=rule, local_date=NOON.date(), slot_at=rule.next_slot_at)
+    assert shown_move(moves_of(automation, TOKYO)[0])["before"] == "2030-01-08T17:00:00+00:00"
+
+
+def test_automations_go_with_the_clocks_of_their_owner(
+    automation: Automation, workspace: Workspace, artist: User
+) -> None:
+    stays = make(workspace, zone="Europe/Berlin")
+    ((moved, moves),) = moves_with_owner(artist, TOKYO)
+    assert (moved, len(moves)) == (automation, 29)
+    change_time_zone(artist, TOKYO)
+    assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
+    assert next_of(stays) == datetime(2030, 1, 7, 17, tzinfo=UTC)
+    artist.refresh_from_db()
+    assert artist.time_zone == TOKYO
+
+
+def test_a_member_who_does_not_own_the_workspace_moves_nothing(automation: Automation, workspace: Workspace) -> None:
+    member = UserFactory(time_zone="UTC")
+    Membership.objects.create(user=member, workspace=workspace, role=Membership.Role.MEMBER)
+    assert moves_with_owner(member, TOKYO) == []
+    change_time_zone(member, TOKYO)
+    assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
+
+
+def test_of_two_owners_the_first_says_what_time_it_is(automation: Automation, workspace: Workspace) -> None:
+    second = UserFactory(time_zone="UTC")
+    Membership.objects.create(
+        user=second, workspace=workspace, role=Membership.Role.OWNER, created_at=NOON + timedelta(days=365)
+    )
+    change_time_zone(second, TOKYO)
+    assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
+
+
+def test_a_change_that_an_app_refuses_has_not_happened(
+    automation: Automation, artist: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_user: User) -> None:
+        raise IsekaiError("Not now.")
+
+    monkeypatch.setattr("accounts.services.zones._ON_CHANGE", [zones.plan_in_new_zone, refuse])
+    with pytest.raises(IsekaiError):
+        change_time_zone(artist, TOKYO)
+    assert artist.time_zone == "Europe/Berlin"
+    artist.refresh_from_db()
+    assert artist.time_zone == "Europe/Berlin"
+    assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
+
+
+def test_it_takes_as_many_queries_for_many_automations(
+    automation: Automation, workspace: Workspace, artist: User
+) -> None:
+    counts = []
+    for number, zone in ((1, TOKYO), (10, "America/New_York")):
+        for _ in range(number):
+            make(workspace)
+        with CaptureQueriesContext(connection) as queries:
+            assert moves_with_owner(artist, zone)
+            change_time_zone(artist, zone)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
