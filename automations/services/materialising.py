@@ -139,10 +139,10 @@ class _Batch:
 
     def _fill(self) -> None:
         found = [(rule, slot) for rule in self.rules for slot in self._slots_of(rule)]
-        made = _made([slot for _rule, slot in found])
+        made = already_made([slot for _rule, slot in found])
         turns: list[Turn] = []
         for rule, slot in found:
-            ordinal = _ordinal(rule, slot, made, self.plans[rule.automation_id].zone)
+            ordinal = number_of(rule, slot, made, self.plans[rule.automation_id].zone)
             if ordinal is None:
                 continue
             if slot.at < self.now - timedelta(seconds=rule.automation.catch_up_seconds):
@@ -210,29 +210,28 @@ class _Batch:
 
 
 # --- executions ------------------------------------------------------------------------------------------------------
-# Numbers that no type of rule gives by itself, for slots of an interval that was changed within the day.
+# Types whose slots are counted within their day, so that after a change another one may have the number of one that was
+# made. Of every other type a slot stays the same one at whatever moment.
+_COUNTED = (ScheduleRule.Type.FIXED_INTERVAL, ScheduleRule.Type.CRON)
+# From here on are numbers that no rule gives by itself.
 _BEYOND = 100_000
 
 
-def _ordinal(
+def number_of(
     rule: ScheduleRule, slot: slots.Slot, made: Mapping[tuple[UUID, date, int], datetime], zone: str
 ) -> int | None:
-    """The number under which a slot is to be made; None: it was made already.
-
-    The slots of an interval are counted within their day, so that after a change another slot may have the number of
-    one that was made. Of every other type a slot is the same at whatever moment.
-    """
+    """The number under which a slot is to be made; None: it was made already. ``made`` is what `already_made` says."""
     at = made.get(slot.key)
     if at is None:
         return slot.ordinal
-    if rule.type != ScheduleRule.Type.FIXED_INTERVAL or at == slot.at:
+    if rule.type not in _COUNTED or at == slot.at:
         return None
     minutes = int((slot.at - slots.day_span(slot.local_date, zone)[0]).total_seconds() // 60)
     ordinal = _BEYOND + minutes
     return None if (slot.rule_id, slot.local_date, ordinal) in made else ordinal
 
 
-def _made(found: Sequence[slots.Slot]) -> dict[tuple[UUID, date, int], datetime]:
+def already_made(found: Sequence[slots.Slot]) -> dict[tuple[UUID, date, int], datetime]:
     """What was made already of the days of those slots: the moment, by rule, day and number."""
     if not found:
         return {}

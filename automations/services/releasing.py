@@ -150,31 +150,54 @@ def _states_of(executions: Sequence[Execution]) -> list[_State]:
     for each in rules:
         each.automation = automations[each.automation_id]
         of_automation[each.automation_id].append(each)
-    by_id = {each.pk: each for each in rules}
     plans = plans_of(list(automations.values()), rules=rules)
     works: dict[int, list[ExecutionWork]] = defaultdict(list)
     for work in ExecutionWork.objects.filter(execution__in=executions):
         works[work.execution_id].append(work)
-    states = []
-    for execution in executions:
-        of_this = works[execution.pk]
-        kept = sum(work.released_at is None for work in of_this)
-        rule = by_id.get(execution.rule_id) if execution.rule_id else None
-        turn: Turn | None = None
-        if rule is not None and execution.automation.is_active and rule.works_per_slot > kept:
-            slot = _slot_at(execution.slot_at, rule, plans[execution.automation_id])
-            if slot is not None:
-                turn = turn_of(
-                    rule,
-                    slot,
-                    plans[execution.automation_id],
-                    of_automation[execution.automation_id],
-                    count=rule.works_per_slot - kept,
-                    had=len(of_this),
-                    never=frozenset(work.deviation_id for work in of_this),
-                )
-        states.append(_State(execution, kept, len(of_this), turn))
-    return states
+    return [
+        _State(
+            execution,
+            kept=sum(work.released_at is None for work in works[execution.pk]),
+            had=len(works[execution.pk]),
+            turn=turn_to_fill(
+                execution,
+                works[execution.pk],
+                kept=sum(work.released_at is None for work in works[execution.pk]),
+                rules=of_automation[execution.automation_id],
+                plan=plans[execution.automation_id],
+            ),
+        )
+        for execution in executions
+    ]
+
+
+def turn_to_fill(
+    execution: Execution,
+    works: Collection[ExecutionWork],
+    *,
+    kept: int,
+    rules: Sequence[ScheduleRule],
+    plan: slots.Plan,
+) -> Turn | None:
+    """What a slot that was made wants besides the ``kept`` of its ``works``; None: nothing more, or not any more.
+
+    ``rules`` are those of its automation that are switched on.
+    """
+    rule = next((each for each in rules if each.pk == execution.rule_id), None)
+    if rule is None or not execution.automation.is_active or rule.works_per_slot <= kept:
+        return None
+    slot = _slot_at(execution.slot_at, rule, plan)
+    if slot is None:
+        return None
+    return turn_of(
+        rule,
+        slot,
+        plan,
+        rules,
+        count=rule.works_per_slot - kept,
+        had=len(works),
+        never=frozenset(work.deviation_id for work in works),
+    )
 
 
 def _slot_at(moment: datetime, rule: ScheduleRule, plan: slots.Plan) -> slots.Slot | None:

@@ -40,7 +40,7 @@ def rule_of(automation: Automation, **fields: Any) -> ScheduleRule:
 
 def drafts(workspace: Workspace, count: int, **fields: Any) -> list[Deviation]:
     """The oldest first."""
-    made = [ReadyDraftFactory(workspace=workspace, **fields) for _number in range(count)]
+    made: list[Deviation] = [ReadyDraftFactory(workspace=workspace, **fields) for _number in range(count)]
     for number, draft in enumerate(made):
         Deviation.objects.filter(pk=draft.pk).update(created_at=at(0) - timedelta(days=count - number))
     return made

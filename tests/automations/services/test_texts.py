@@ -11,7 +11,11 @@ from deviantart import rules
 
 
 def facts(**fields: Any) -> Facts:
-    values = {"title": "A fox", "at": datetime(2030, 1, 31, 18, 5), "filename": "fox_study-03 final.png"}  # noqa: DTZ001
+    values: dict[str, Any] = {
+        "title": "A fox",
+        "at": datetime(2030, 1, 31, 18, 5),
+        "filename": "fox_study-03 final.png",
+    }  # noqa: DTZ001
     return Facts(**(values | fields))
 
 
