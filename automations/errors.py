@@ -104,3 +104,13 @@ class CronRefused(AutomationError):
 
     def __init__(self, message: str | Promise) -> None:
         super().__init__(message, details={"cron": [message]})
+
+
+class NothingToUndo(AutomationError):
+    """No work of the run is still for its slot."""
+
+    code = "nothing_to_undo"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__(_("There is nothing to undo: no work of this run is scheduled any more."))

@@ -50,6 +50,8 @@ class Turn:
     had: int = 0
     # Those that it had, which it is not to take again.
     never: frozenset[UUID] = frozenset()
+    # When a tick will decide it, for a preview; None: now.
+    decided_at: datetime | None = None
 
     @property
     def publish_at(self) -> datetime:
@@ -242,6 +244,7 @@ class _Deciding:
                 connected=len(self.connected[automation.workspace_id]),
                 least_left=least or None,
                 never=turn.never | self.refused[automation.pk].keys(),
+                decided_at=turn.decided_at,
             )
 
     def _open_accounts(self, turn: Turn) -> list[DeviantArtAccount]:
@@ -259,10 +262,10 @@ class _Deciding:
         wanted = set(ids) - self.drafts.keys()
         if not wanted:
             return
-        free = Q(opened_at__isnull=True) | Q(opened_at__lte=self.now - OPEN)
-        drafts = Deviation.objects.ready_for_automations().filter(free, pk__in=wanted).order_by("pk")
+        drafts = Deviation.objects.ready_for_automations().filter(pk__in=wanted).order_by("pk")
         if self.hold:
-            drafts = drafts.select_for_update(of=("self",), skip_locked=True)
+            free = Q(opened_at__isnull=True) | Q(opened_at__lte=self.now - OPEN)
+            drafts = drafts.filter(free).select_for_update(of=("self",), skip_locked=True)
         found = {draft.pk: draft for draft in drafts}
         prefetch_related_objects(list(found.values()), "files", "account", "workspace__deviantart_accounts")
         self.drafts |= found

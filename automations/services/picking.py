@@ -47,6 +47,8 @@ class Want:
     least_left: int | None = None
     # Drafts that it must not have, since they were taken back from this very slot, or refused.
     never: frozenset[UUID] = frozenset()
+    # By when it is judged whether a draft is open in an editor; None: now.
+    decided_at: datetime | None = None
 
     @property
     def method(self) -> Automation.Method:
@@ -85,7 +87,7 @@ def pick(wants: Sequence[Want], *, now: datetime, taken: Collection[UUID] = ()) 
     """The drafts that ``wants`` get, in their order, none of them twice and none of ``taken``.
 
     Nothing is locked and nothing is written: whoever schedules them locks them, and asks again without those that are
-    not to be had any more. ``now``: by which it is judged whether a draft is open in an editor.
+    not to be had any more. ``now``: by which it is judged whether a draft is open in an editor, if a want does not say.
     """
     if not wants:
         return []
@@ -115,7 +117,7 @@ def _row(want: Want, no: int, now: datetime) -> dict[str, Any]:
         "method": want.method,
         "chance": want.chance,
         "slot_at": want.slot.at,
-        "opened_before": now - OPEN,
+        "opened_before": (want.decided_at or now) - OPEN,
         "never": list(want.never),
         "account_id": automation.account_id,
         "accounts": [automation.account_id] if automation.account_id else list(want.accounts),
