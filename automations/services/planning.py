@@ -21,14 +21,19 @@ from isekai import clock
 MADE_LATELY = timedelta(days=1)
 
 
-def zones_of_owners(workspaces: Iterable[UUID]) -> dict[UUID, str]:
-    """The time zone of each workspace: that of the one who has owned it longest; UTC where nobody does."""
+def owners_of(workspaces: Iterable[UUID]) -> dict[UUID, tuple[UUID, str]]:
+    """Whose clocks are meant in each workspace, and their zone: of its owners, the one who has been that longest."""
     owners = Membership.objects.filter(workspace__in=set(workspaces), role=Membership.Role.OWNER)
-    found = dict(
-        owners.order_by("workspace_id", "created_at", "pk")
-        .distinct("workspace_id")
-        .values_list("workspace_id", "user__time_zone")
-    )
+    found = owners.order_by("workspace_id", "created_at", "pk").distinct("workspace_id")
+    return {
+        workspace_id: (user_id, zone)
+        for workspace_id, user_id, zone in found.values_list("workspace_id", "user_id", "user__time_zone")
+    }
+
+
+def zones_of_owners(workspaces: Iterable[UUID]) -> dict[UUID, str]:
+    """The time zone of each workspace: that of its owner; UTC where it has none."""
+    found = {workspace: zone for workspace, (_user, zone) in owners_of(workspaces).items()}
     return defaultdict(lambda: "UTC", found)
 
 

@@ -1,6 +1,6 @@
 """When an automation posts: its rules, made, changed and taken out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,11 +27,15 @@ MINUTES_OF_A_DAY = 24 * 60
 # What a type needs and nobody has to say.
 _FOUND_OUT = ("anchor_local", "week_numbers")
 
-# What somebody says of a rule. ``type`` is said once, when it is made.
+# A table of the week as people say it: by day, 0 (Monday) to 6, the times on the wall.
+Week = Mapping[int, Sequence[time]]
+
+# What somebody says of a rule. ``type`` is said once, when it is made; ``week`` is what the rows keep as minutes.
 SAID = frozenset(
     {
         "type",
-        *(name for name in ScheduleRule.OF_A_TYPE if name != "week_numbers"),
+        "week",
+        *(name for name in ScheduleRule.OF_A_TYPE if not name.startswith("week_")),
         "works_per_slot",
         "priority",
         "enabled",
@@ -142,6 +146,9 @@ def _apply(rule: ScheduleRule, changes: dict[str, Any], automation: Automation) 
     """Set what is said in memory; the names of what is different now. Raises FieldsRefused with all reasons."""
     if unknown := sorted(set(changes) - SAID):
         raise FieldsRefused({name: [_("There is no such field to change.")] for name in unknown})
+    if "week" in changes:
+        changes = {_COLUMNS.get(name, name): value for name, value in changes.items()}
+        changes["week_minutes"] = _minutes_of(changes["week_minutes"])
     if changes.get("type", rule.type) != rule.type:
         raise FieldsRefused({"type": [_("A rule keeps its type. Add one of the other type and delete this one.")]})
     kind = ScheduleRule.Type(rule.type)
@@ -164,16 +171,16 @@ def _apply(rule: ScheduleRule, changes: dict[str, Any], automation: Automation) 
     for name, reasons in () if refused else _contradictions(rule):
         problems.setdefault(name, reasons)
     if problems:
-        raise FieldsRefused(problems)
+        raise FieldsRefused({_said_as(name): reasons for name, reasons in problems.items()})
     if kind == ScheduleRule.Type.FIXED_INTERVAL and rule.anchor_local is None:
         rule.anchor_local = _midnight_of_its_first_day(rule, automation)
     if rule.week_minutes is not None and list(week_before) != rule.week_minutes:
         rule.week_numbers = _numbers(week_before, rule.week_minutes, used=_used_numbers(rule))
-    return [name for name in changes if getattr(rule, name) != before[name]]
+    return [_said_as(name) for name in changes if getattr(rule, name) != before[name]]
 
 
 def _tidied(name: str, value: Any) -> Any:
-    if name in {"weekdays", "week_minutes"} and isinstance(value, Iterable):
+    if name == "weekdays" and isinstance(value, Iterable):
         return sorted(set(value))
     if name == "cron" and isinstance(value, str):
         return " ".join(value.split())
@@ -187,7 +194,7 @@ def _refused_values(rule: ScheduleRule, changes: Iterable[str]) -> dict[str, lis
     for name in said - set(problems):
         value = getattr(rule, name)
         if isinstance(value, (time, datetime)) and (value.second or value.microsecond):
-            problems[name] = [_("Rules know whole minutes, like 18:30.")]
+            problems[name] = [_whole_minutes()]
     return problems
 
 
@@ -218,6 +225,10 @@ def _contradictions(rule: ScheduleRule) -> Iterable[tuple[str, list[str]]]:
                 yield "cron", [_("This is more than %(most)s times a day.") % {"most": CRON_A_DAY_MAX}]
 
 
+def _whole_minutes() -> str:
+    return _("Rules know whole minutes, like 18:30.")
+
+
 def _types_with(name: str) -> str:
     """The types of rules that have a field, as texts."""
     return ", ".join(
@@ -234,6 +245,33 @@ def _midnight_of_its_first_day(rule: ScheduleRule, automation: Automation) -> da
 
 
 # --- the table of a week ---------------------------------------------------------------------------------------------
+_COLUMNS = {"week": "week_minutes"}
+
+
+def _said_as(column: str) -> str:
+    return next((said for said, name in _COLUMNS.items() if name == column), column)
+
+
+def week_of(rule: ScheduleRule) -> dict[int, list[time]] | None:
+    """The table of the week of a rule, every day in it; None: it has none."""
+    if rule.week_minutes is None:
+        return None
+    week: dict[int, list[time]] = {day: [] for day in WEEKDAYS}
+    for minute in rule.week_minutes:
+        day, minute_of_day = divmod(minute, MINUTES_OF_A_DAY)
+        week[day].append(time(*divmod(minute_of_day, 60)))
+    return week
+
+
+def _minutes_of(week: Week | None) -> list[int] | None:
+    """What a table of the week is kept as. Raises FieldsRefused."""
+    if week is None:
+        return None
+    if any(at.second or at.microsecond for times in week.values() for at in times):
+        raise FieldsRefused({"week": [_whole_minutes()]})
+    return sorted({day * MINUTES_OF_A_DAY + at.hour * 60 + at.minute for day, times in week.items() for at in times})
+
+
 def _numbers(before: dict[int, int], minutes: Sequence[int], *, used: set[int]) -> list[int]:
     """By which number each of ``minutes`` is known on its day.
 

@@ -10,7 +10,7 @@ from accounts.services.zones import on_zone_change
 from automations import slots
 from automations.models import Automation, AutomationQuerySet, Execution
 from automations.services.changing import automations_held
-from automations.services.planning import plan_anew, plans_of, zones_of_owners
+from automations.services.planning import owners_of, plan_anew, plans_of, zones_of_owners
 from isekai import clock
 
 # How far ahead a person is shown what moves, and how much of it.
@@ -45,11 +45,13 @@ def moves_of_many(automations: Collection[Automation], zone: str) -> dict[UUID, 
     return found
 
 
-def moves_with_owner(user: User, zone: str) -> list[tuple[Automation, list[slots.Move]]]:
-    """What moves of the automations that go by the clocks of ``user``, if theirs become those of ``zone``."""
-    automations = list(_by_clocks_of(user).order_by("position", "pk"))
-    moves = moves_of_many(automations, zone)
-    return [(each, moves[each.pk]) for each in automations if moves[each.pk]]
+def moves_with_owner(
+    automations: AutomationQuerySet, *, user: User, zone: str
+) -> list[tuple[Automation, list[slots.Move]]]:
+    """What moves of those of ``automations`` that go by the clocks of ``user``, if these become those of ``zone``."""
+    rows = list(_by_clocks_of(user, automations).order_by("position", "pk"))
+    moves = moves_of_many(rows, zone)
+    return [(each, moves[each.pk]) for each in rows if moves[each.pk]]
 
 
 def shown_move(move: slots.Move) -> dict[str, Any]:
@@ -66,9 +68,12 @@ def plan_in_new_zone(user: User) -> None:
     Raises Running.
     """
     with automations_held():
-        plan_anew(list(_by_clocks_of(user).select_for_update(of=("self",), no_key=True).order_by("pk")))
+        rows = _by_clocks_of(user, Automation.objects.all())
+        plan_anew(list(rows.select_for_update(of=("self",), no_key=True).order_by("pk")))
 
 
-def _by_clocks_of(user: User) -> AutomationQuerySet:
-    owned = Membership.objects.filter(user=user, role=Membership.Role.OWNER)
-    return Automation.objects.filter(zone="", workspace__in=owned.values("workspace_id"))
+def _by_clocks_of(user: User, automations: AutomationQuerySet) -> AutomationQuerySet:
+    """Those of ``automations`` without a zone of their own in workspaces where the clocks of ``user`` are meant."""
+    owned = Membership.objects.filter(user=user, role=Membership.Role.OWNER).values_list("workspace_id", flat=True)
+    theirs = [workspace for workspace, (owner, _zone) in owners_of(owned).items() if owner == user.pk]
+    return automations.filter(zone="", workspace__in=theirs)

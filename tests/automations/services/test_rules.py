@@ -10,7 +10,7 @@ from accounts.models import AuditEvent, User
 from automations.errors import FieldsRefused, Gone, LastRule, ReferenceNotFound, VersionConflict
 from automations.models import Automation, ScheduleRule
 from automations.services import rules
-from automations.services.rules import add_rule, edit_rule, remove_rule
+from automations.services.rules import add_rule, edit_rule, remove_rule, week_of
 from automations.services.saving import delete_automation
 from tests.automations.unchanged import assert_refused
 from tests.factories import AutomationFactory, ExecutionFactory, ScheduleRuleFactory, UserFactory, workspace_of
@@ -21,6 +21,20 @@ SetClock = Callable[[datetime], None]
 NOON = datetime(2030, 1, 7, 11, tzinfo=UTC)  # in Berlin, on a Monday
 NINE, SIX = 9 * 60, 18 * 60
 DAY = 24 * 60
+
+
+def column(name: str) -> str:
+    return "week_minutes" if name == "week" else name
+
+
+def minutes(*wanted: int) -> dict[int, list[time]]:
+    """Minutes since Monday 00:00, as a table of the week."""
+    week: dict[int, list[time]] = {}
+    for minute in wanted:
+        week.setdefault(minute // DAY, []).append(time(minute % DAY // 60, minute % 60))
+    return week
+
+
 COMPLETE: dict[str, dict[str, Any]] = {
     "fixed_time": {"time_of_day": time(9), "weekdays": [0, 4]},
     "fixed_interval": {
@@ -33,7 +47,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
     },
     "daily_quota": {"quota": 2, "window_start": time(8), "window_end": time(20), "weekdays": [0]},
     "time_window": {"window_start": time(14), "window_end": time(20), "weekdays": [6]},
-    "weekday_slots": {"week_minutes": [NINE, 3 * DAY + SIX]},
+    "weekday_slots": {"week": {0: [time(9)], 3: [time(18)]}},
     "cron": {"cron": "0 9,18 * * MON-FRI"},
 }
 FOREIGN = [
@@ -42,7 +56,8 @@ FOREIGN = [
     for other in COMPLETE.values()
     for name, value in other.items()
     if name != "works_per_slot"
-    and name not in {*ScheduleRule.NEEDS[ScheduleRule.Type(kind)], *ScheduleRule.MAY_HAVE[ScheduleRule.Type(kind)]}
+    and column(name)
+    not in {*ScheduleRule.NEEDS[ScheduleRule.Type(kind)], *ScheduleRule.MAY_HAVE[ScheduleRule.Type(kind)]}
 ]
 
 
@@ -76,7 +91,8 @@ def test_a_rule_of_each_type_is_kept_as_it_was_said(automation: Automation, arti
         "min_drafts_left": 2,
     }
     rule = add_rule(automation, user=artist, type=kind, **said)
-    assert {name: as_stored(rule)[name] for name in said} == said
+    kept = as_stored(rule) | {"week": {day: times for day, times in (week_of(rule) or {}).items() if times}}
+    assert {name: kept[name] for name in said} == said
     assert version_of(automation) == 2
     event = AuditEvent.objects.get()
     assert (event.verb, event.subject_id, event.user) == ("automation.rule_added", automation.pk, artist)
@@ -93,6 +109,7 @@ def test_a_rule_of_each_type_is_kept_as_it_was_said(automation: Automation, arti
     ],
 )
 def test_a_rule_needs_what_its_type_needs(automation: Automation, kind: str, name: str) -> None:
+    name = "week" if name == "week_minutes" else name
     said = {key: value for key, value in COMPLETE[kind].items() if key != name}
     for fields in (said, {**said, name: None}):
         error = assert_refused(FieldsRefused, add_rule, automation, user=None, type=kind, **fields)
@@ -112,7 +129,7 @@ def test_fields_of_another_type_are_refused_and_the_refusal_says_whose_they_are(
     error = assert_refused(FieldsRefused, edit_rule, rule, user=None, **{name: value})
     assert "Only for rules of the type “" in str(error.details[name])
     # Saying that it has none is no contradiction.
-    assert as_stored(edit_rule(rule, user=None, **{name: None}))[name] is None
+    assert as_stored(edit_rule(rule, user=None, **{name: None}))[column(name)] is None
 
 
 @pytest.mark.parametrize(
@@ -137,9 +154,10 @@ def test_fields_of_another_type_are_refused_and_the_refusal_says_whose_they_are(
         ("daily_quota", {"works_per_slot": 2}, "works_per_slot", "1"),
         ("daily_quota", {"window_start": None, "window_end": time()}, "window_end", "midnight"),
         ("time_window", {"window_start": time(21)}, "window_end", "begins"),
-        ("weekday_slots", {"week_minutes": []}, "week_minutes", "at least one time"),
-        ("weekday_slots", {"week_minutes": [7 * DAY]}, "week_minutes", "week"),
-        ("weekday_slots", {"week_minutes": list(range(400))}, "week_minutes", "336"),
+        ("weekday_slots", {"week": {0: []}}, "week", "at least one time"),
+        ("weekday_slots", {"week": {7: [time(9)]}}, "week", "week"),
+        ("weekday_slots", {"week": minutes(*range(400))}, "week", "336"),
+        ("weekday_slots", {"week": {0: [time(9, 0, 1)]}}, "week", "18:30"),
         ("cron", {"cron": "0 9 * *"}, "cron", "five fields"),
         ("cron", {"cron": "0 25 * * *"}, "cron", "hour is 0 to 23"),
         ("cron", {"cron": "* * * * *"}, "cron", "288"),
@@ -200,7 +218,7 @@ def test_a_day_filter_a_window_and_a_condition_can_be_taken_back(automation: Aut
 def test_days_and_minutes_are_kept_in_order_and_once(automation: Automation) -> None:
     rule = rule_of(automation, "fixed_time", weekdays=[4, 0, 4])
     assert as_stored(rule)["weekdays"] == [0, 4]
-    table = rule_of(automation, "weekday_slots", week_minutes=[SIX, NINE, SIX])
+    table = rule_of(automation, "weekday_slots", week=minutes(SIX, NINE, SIX))
     assert as_stored(table)["week_minutes"] == [NINE, SIX]
 
 
@@ -288,13 +306,13 @@ def test_of_a_table_of_the_week_what_is_moved_keeps_its_number_and_what_is_new_g
 ) -> None:
     set_clock(NOON)
     tuesday = DAY + NINE
-    rule = rule_of(automation, "weekday_slots", week_minutes=[NINE, SIX, tuesday])
+    rule = rule_of(automation, "weekday_slots", week=minutes(NINE, SIX, tuesday))
     assert as_stored(rule)["week_numbers"] == [0, 1, 0]
-    edit_rule(rule, user=None, week_minutes=[NINE, SIX + 5, tuesday])
+    edit_rule(rule, user=None, week=minutes(NINE, SIX + 5, tuesday))
     assert as_stored(rule)["week_numbers"] == [0, 1, 0]
-    edit_rule(rule, user=None, week_minutes=[60, NINE, SIX + 5, tuesday, tuesday + 60])
+    edit_rule(rule, user=None, week=minutes(60, NINE, SIX + 5, tuesday, tuesday + 60))
     assert as_stored(rule)["week_numbers"] == [2, 0, 1, 0, 1]
-    edit_rule(rule, user=None, week_minutes=[60, NINE])
+    edit_rule(rule, user=None, week=minutes(60, NINE))
     assert as_stored(rule)["week_numbers"] == [2, 0]
 
 
@@ -302,10 +320,10 @@ def test_a_new_time_of_the_week_is_not_taken_for_one_that_was_made_today(
     automation: Automation, set_clock: SetClock
 ) -> None:
     set_clock(NOON)
-    rule = rule_of(automation, "weekday_slots", week_minutes=[NINE, SIX])
+    rule = rule_of(automation, "weekday_slots", week=minutes(NINE, SIX))
     ExecutionFactory(rule=rule, local_date=date(2030, 1, 7), ordinal=0, slot_at=NOON - timedelta(hours=3))
-    edit_rule(rule, user=None, week_minutes=[SIX])
-    edit_rule(rule, user=None, week_minutes=[13 * 60, SIX])
+    edit_rule(rule, user=None, week=minutes(SIX))
+    edit_rule(rule, user=None, week=minutes(13 * 60, SIX))
     assert as_stored(rule)["week_numbers"] == [2, 1]
 
 

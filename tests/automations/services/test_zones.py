@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Membership, User, Workspace
 from accounts.services.zones import change_time_zone
-from automations.models import Automation
+from automations.models import Automation, AutomationQuerySet
 from automations.services import zones
 from automations.services.saving import create_automation
 from automations.services.zones import moves_of, moves_with_owner, shown_move
@@ -32,6 +32,10 @@ def automation(workspace: Workspace, set_clock: SetClock) -> Automation:
 def make(workspace: Workspace, zone: str = "") -> Automation:
     rule = {"type": "fixed_time", "time_of_day": time(18)}
     return create_automation(workspace, user=None, name="x", zone=zone, rules=[rule], enabled=True)
+
+
+def mine(user: User) -> AutomationQuerySet:
+    return Automation.objects.owned_by(user)
 
 
 def next_of(automation: Automation) -> datetime | None:
@@ -63,7 +67,7 @@ def test_automations_go_with_the_clocks_of_their_owner(
     automation: Automation, workspace: Workspace, artist: User
 ) -> None:
     stays = make(workspace, zone="Europe/Berlin")
-    ((moved, moves),) = moves_with_owner(artist, TOKYO)
+    ((moved, moves),) = moves_with_owner(mine(artist), user=artist, zone=TOKYO)
     assert (moved, len(moves)) == (automation, 29)
     change_time_zone(artist, TOKYO)
     assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
@@ -75,7 +79,7 @@ def test_automations_go_with_the_clocks_of_their_owner(
 def test_a_member_who_does_not_own_the_workspace_moves_nothing(automation: Automation, workspace: Workspace) -> None:
     member = UserFactory(time_zone="UTC")
     Membership.objects.create(user=member, workspace=workspace, role=Membership.Role.MEMBER)
-    assert moves_with_owner(member, TOKYO) == []
+    assert moves_with_owner(mine(member), user=member, zone=TOKYO) == []
     change_time_zone(member, TOKYO)
     assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
 
@@ -85,6 +89,7 @@ def test_of_two_owners_the_first_says_what_time_it_is(automation: Automation, wo
     Membership.objects.create(
         user=second, workspace=workspace, role=Membership.Role.OWNER, created_at=NOON + timedelta(days=365)
     )
+    assert moves_with_owner(mine(second), user=second, zone=TOKYO) == []
     change_time_zone(second, TOKYO)
     assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
 
@@ -112,7 +117,7 @@ def test_it_takes_as_many_queries_for_many_automations(
         for _ in range(number):
             make(workspace)
         with CaptureQueriesContext(connection) as queries:
-            assert moves_with_owner(artist, zone)
+            assert moves_with_owner(mine(artist), user=artist, zone=zone)
             change_time_zone(artist, zone)
         counts.append(len(queries))
     assert counts[0] == counts[1]
