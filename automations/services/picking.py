@@ -177,11 +177,11 @@ _READY = """
 
 # As `deviations.services.readiness` judges the draft with everything that the automation writes into it, so that one
 # that DeviantArt would not take is passed over instead of standing in everybody's way.
-_PUBLISHABLE = f"""
+_PUBLISHABLE = rf"""
     AND CASE w.title
         WHEN 'always' THEN true
-        WHEN 'untouched' THEN d.title = '' OR (btrim(d.title) <> '' AND length(d.title) <= {rules.TITLE_MAX_LENGTH})
-        ELSE btrim(d.title) <> '' AND length(d.title) <= {rules.TITLE_MAX_LENGTH}
+        WHEN 'untouched' THEN length(d.title) <= {rules.TITLE_MAX_LENGTH} OR d.title !~ '\S'
+        ELSE length(d.title) <= {rules.TITLE_MAX_LENGTH} AND d.title ~ '\S'
     END
     AND CASE
         WHEN w.tags_replaced OR d.tags IS NULL OR cardinality(d.tags) <= {rules.TAGS_MAX} THEN true
