@@ -121,7 +121,8 @@ class _Batch:
     """What is to be made of some rules at a moment."""
 
     def __init__(self, rules: Sequence[ScheduleRule], now: datetime) -> None:
-        self.rules, self.now, self.until = rules, now, now + lead()
+        # Up to and with the very moment that is so far ahead.
+        self.rules, self.now, self.until = rules, now, now + lead() + timedelta(microseconds=1)
         self.automations = {rule.automation_id: rule.automation for rule in rules}
         everything = list(ScheduleRule.objects.filter(automation__in=self.automations, enabled=True))
         self.plans = plans_of(list(self.automations.values()), rules=everything)
