@@ -488,5 +488,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Where several fields have the same name, or several names the same choices.
+    "ENUM_NAME_OVERRIDES": {
+        "ActionEnum": "deviations.api.serializers.BulkSerializer.ACTIONS",
+        "DisplayResolutionEnum": "deviations.models.Deviation.DisplayResolution",
+        "MethodEnum": "automations.models.Automation.Method",
+        "UnmixedMethodEnum": "automations.api.serializers.PartSerializer.METHODS",
+    },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "isekai.api.document_errors"],
 }

@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("accounts.api.urls")),
     path("api/", include("deviations.api.urls")),
     path("api/", include("publisher.api.urls")),
+    path("api/", include("automations.api.urls")),
     path("", include("accounts.web.urls")),
     path("", include("deviations.web.urls")),
     path("", include("publisher.web.urls")),

@@ -127,11 +127,8 @@ def checked_value(field: DefaultValue.Field, value: Any) -> Any:
     fits, wanted = _TYPES[field]
     if not fits(value):
         raise FieldsRefused({"value": [str(wanted)]})
-    # PostgreSQL keeps no such text.
-    if any(
-        "\x00" in text for text in ([value] if isinstance(value, str) else value if isinstance(value, list) else ())
-    ):
-        raise FieldsRefused({"value": [_("Null characters are not allowed.")]})
+    if not all(_can_be_kept(text) for text in _texts_of(value)):
+        raise FieldsRefused({"value": [_("Null characters and halves of characters are not allowed.")]})
     try:
         if field == Field.GALLERY_IDS:
             value = [_gallery_id(one) for one in value]
@@ -155,6 +152,11 @@ def _gallery_id(text: str) -> UUID:
 
 # Those that become text for each draft anew.
 _WITH_VARIABLES = (Field.TITLE, Field.DESCRIPTION, Field.TAGS)
+
+
+def _can_be_kept(text: str) -> bool:
+    """Whether PostgreSQL takes it."""
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _texts_of(value: Any) -> list[str]:

@@ -218,16 +218,15 @@ def end_of(automations: AutomationQuerySet) -> int:
 
 
 def _all_of(field: str, items: Sequence[dict[str, Any]], make: Callable[[dict[str, Any]], Row]) -> list[Row]:
-    """What ``make`` makes of each, or FieldsRefused with the reasons of all, in their order."""
+    """What ``make`` makes of each, or FieldsRefused with the reasons by their place."""
     made: list[Row] = []
-    problems: list[dict[str, Any]] = []
-    for item in items:
+    problems: dict[str, Any] = {}
+    for place, item in enumerate(items):
         try:
             made.append(make(item))
-            problems.append({})
         except FieldsRefused as error:
-            problems.append(error.details)
-    if any(problems):
+            problems[str(place)] = error.details
+    if problems:
         raise FieldsRefused({field: problems})
     return made
 

@@ -5,9 +5,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
+
 from accounts.models import Membership, User
+from accounts.models.users import validate_time_zone
 from accounts.services.zones import on_zone_change
 from automations import slots
+from automations.errors import FieldsRefused
 from automations.models import Automation, AutomationQuerySet, Execution
 from automations.services.changing import automations_held
 from automations.services.planning import owners_of, plan_anew, plans_of, zones_of_owners
@@ -16,6 +20,15 @@ from isekai import clock
 # How far ahead a person is shown what moves, and how much of it.
 MOVES_AHEAD = timedelta(weeks=4)
 MOVES_SHOWN = 100
+
+
+def zone_named(name: str) -> str:
+    """``name``, which is a known time zone. Raises FieldsRefused."""
+    try:
+        validate_time_zone(name)
+    except ValidationError as error:
+        raise FieldsRefused({"zone": error.messages}) from error
+    return name
 
 
 def moves_of(automation: Automation, zone: str) -> list[slots.Move]:

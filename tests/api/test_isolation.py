@@ -15,13 +15,18 @@ from rest_framework.test import APIClient
 
 from accounts.models import ApiKey, AuditEvent, DeviantArtAccount, Membership, User, Workspace
 from accounts.services.api_keys import create_api_key
+from automations.models import Automation, Blackout, DefaultValue, ScheduleRule
 from deviations.models import Deviation, DeviationFile, Upload
 from isekai import clock
 from isekai.ids import new_id
 from tests.factories import (
+    AutomationFactory,
+    BlackoutFactory,
+    DefaultValueFactory,
     DeviantArtAccountFactory,
     DeviationFactory,
     DeviationFileFactory,
+    ScheduleRuleFactory,
     UserFactory,
     workspace_of,
 )
@@ -40,11 +45,16 @@ class World:
     work: Deviation
     upload: Upload
     key: ApiKey
+    automation: Automation
+    rule: ScheduleRule
+    default: DefaultValue
+    blackout: Blackout
 
     @property
     def ids(self) -> dict[str, str]:
         """What a request may name, by what it is."""
-        things = {"account": self.account, "work": self.work, "upload": self.upload, "key": self.key}
+        names = ("account", "work", "upload", "key", "automation", "rule", "default", "blackout")
+        things = {name: getattr(self, name) for name in names}
         return {name: str(thing.pk) for name, thing in things.items()}
 
 
@@ -74,6 +84,14 @@ def announcement(_world: World) -> dict[str, Any]:
 
 def new_key(_world: World) -> dict[str, Any]:
     return {"name": "my program", "scopes": ["read"]}
+
+
+def automation(world: World) -> dict[str, Any]:
+    return {"name": "Evenings", "account_id": world.ids["account"]}
+
+
+def holidays(_world: World) -> dict[str, Any]:
+    return {"from_date": "2030-01-01", "until_date": "2030-01-02"}
 
 
 CALLS: dict[tuple[str, str], Call] = {
@@ -107,6 +125,56 @@ CALLS: dict[tuple[str, str], Call] = {
     ("post", "api/decisions/"): Call(
         WRITE, "decisions/", lambda world: {"decision": "draft", "ids": [world.ids["work"]], "confirm_not_live": True}
     ),
+    ("get", "api/automations/"): Call(READ, "automations/"),
+    ("post", "api/automations/"): Call(WRITE, "automations/", automation),
+    ("post", "api/automations/bulk/"): Call(
+        WRITE, "automations/bulk/", lambda world: {"action": "disable", "ids": [world.ids["automation"]]}
+    ),
+    ("post", "api/automations/reorder/"): Call(
+        WRITE, "automations/reorder/", lambda world: {"ids": [world.ids["automation"]]}
+    ),
+    ("post", "api/automations/pause-all/"): Call(WRITE, "automations/pause-all/"),
+    ("post", "api/automations/go-on-all/"): Call(WRITE, "automations/go-on-all/"),
+    ("get", "api/automations/zone-moves/"): Call(READ, "automations/zone-moves/?zone=Asia/Tokyo"),
+    ("get", "api/automations/<pk>/"): Call(READ, "automations/{automation}/"),
+    ("patch", "api/automations/<pk>/"): Call(WRITE, "automations/{automation}/", automation),
+    ("delete", "api/automations/<pk>/"): Call(WRITE, "automations/{automation}/"),
+    ("post", "api/automations/<pk>/toggle/"): Call(
+        WRITE, "automations/{automation}/toggle/", lambda _world: {"enabled": False}
+    ),
+    ("post", "api/automations/<pk>/duplicate/"): Call(WRITE, "automations/{automation}/duplicate/"),
+    ("get", "api/automations/<pk>/zone-moves/"): Call(READ, "automations/{automation}/zone-moves/?zone=Asia/Tokyo"),
+    ("get", "api/automations/<pk>/rules/"): Call(READ, "automations/{automation}/rules/"),
+    ("post", "api/automations/<pk>/rules/"): Call(
+        WRITE, "automations/{automation}/rules/", lambda _world: {"type": "fixed_time", "time_of_day": "09:00"}
+    ),
+    ("get", "api/automations/<pk>/rules/<uuid:rule_id>/"): Call(READ, "automations/{automation}/rules/{rule}/"),
+    ("patch", "api/automations/<pk>/rules/<uuid:rule_id>/"): Call(
+        WRITE, "automations/{automation}/rules/{rule}/", lambda _world: {"priority": 3}
+    ),
+    ("delete", "api/automations/<pk>/rules/<uuid:rule_id>/"): Call(WRITE, "automations/{automation}/rules/{rule}/"),
+    ("get", "api/automations/<pk>/default-values/"): Call(READ, "automations/{automation}/default-values/"),
+    ("post", "api/automations/<pk>/default-values/"): Call(
+        WRITE, "automations/{automation}/default-values/", lambda _world: {"field": "is_mature", "value": False}
+    ),
+    ("get", "api/automations/<pk>/default-values/<uuid:default_id>/"): Call(
+        READ, "automations/{automation}/default-values/{default}/"
+    ),
+    ("patch", "api/automations/<pk>/default-values/<uuid:default_id>/"): Call(
+        WRITE, "automations/{automation}/default-values/{default}/", lambda _world: {"mode": "always"}
+    ),
+    ("delete", "api/automations/<pk>/default-values/<uuid:default_id>/"): Call(
+        WRITE, "automations/{automation}/default-values/{default}/"
+    ),
+    ("get", "api/accounts/<pk>/blackouts/"): Call(READ, "accounts/{account}/blackouts/"),
+    ("post", "api/accounts/<pk>/blackouts/"): Call(WRITE, "accounts/{account}/blackouts/", holidays),
+    ("get", "api/accounts/<pk>/blackouts/<uuid:blackout_id>/"): Call(READ, "accounts/{account}/blackouts/{blackout}/"),
+    ("patch", "api/accounts/<pk>/blackouts/<uuid:blackout_id>/"): Call(
+        WRITE, "accounts/{account}/blackouts/{blackout}/", holidays
+    ),
+    ("delete", "api/accounts/<pk>/blackouts/<uuid:blackout_id>/"): Call(
+        WRITE, "accounts/{account}/blackouts/{blackout}/"
+    ),
     ("post", "api/uploads/"): Call(UPLOAD, "uploads/", announcement),
     ("get", "api/uploads/<pk>/"): Call(UPLOAD, "uploads/{upload}/"),
     ("post", "api/uploads/<pk>/complete/"): Call(UPLOAD, "uploads/{upload}/complete/"),
@@ -123,6 +191,10 @@ NAMING = [
     ("post", "api/deviations/bulk/"),
     ("patch", "api/deviations/<pk>/"),
     ("post", "api/decisions/"),
+    ("post", "api/automations/"),
+    ("post", "api/automations/bulk/"),
+    ("post", "api/automations/reorder/"),
+    ("patch", "api/automations/<pk>/"),
 ]
 
 
@@ -164,7 +236,19 @@ def make_world() -> World:
         sha256=upload_id.hex * 2,
     )
     key, _raw = create_api_key(workspace, user=user, name=CANARY, scopes=[])
-    return World(user, workspace, account, work, upload, key)
+    evenings = AutomationFactory(workspace=workspace, account=account, name=CANARY)
+    return World(
+        user,
+        workspace,
+        account,
+        work,
+        upload,
+        key,
+        evenings,
+        rule=ScheduleRuleFactory(automation=evenings),
+        default=DefaultValueFactory(automation=evenings, value=[CANARY]),
+        blackout=BlackoutFactory(account=account, name=CANARY),
+    )
 
 
 @pytest.fixture
@@ -206,13 +290,18 @@ def belongings(world: World) -> list[Any]:
     """Every row that the workspace owns."""
     rows = [
         model.objects.filter(workspace=world.workspace).order_by("pk").values()
-        for model in (Deviation, Upload, DeviantArtAccount, ApiKey, AuditEvent)
+        for model in (Deviation, Upload, DeviantArtAccount, ApiKey, AuditEvent, Automation)
     ]
-    files = DeviationFile.objects.filter(deviation__workspace=world.workspace).order_by("pk").values()
-    return [
-        [{name: value for name, value in row.items() if name != "last_used_at"} for row in table]
-        for table in (*rows, files)
+    rows += [
+        model.objects.filter(**{f"{owner}__workspace": world.workspace}).order_by("pk").values()
+        for model, owner in (
+            (DeviationFile, "deviation"),
+            (ScheduleRule, "automation"),
+            (DefaultValue, "automation"),
+            (Blackout, "account"),
+        )
     ]
+    return [[{name: value for name, value in row.items() if name != "last_used_at"} for row in table] for table in rows]
 
 
 def test_the_table_has_a_row_for_every_endpoint_and_none_too_many() -> None:
@@ -294,7 +383,15 @@ def test_a_member_who_was_removed_finds_nothing_any_more(call: tuple[str, str], 
 
 
 def test_lists_show_nothing_of_others(mine: World, theirs: World) -> None:
-    for path in ("deviations/", "deviations/?trashed=true", f"deviations/?account={theirs.account.pk}", "accounts/"):
+    for path in (
+        "deviations/",
+        "deviations/?trashed=true",
+        f"deviations/?account={theirs.account.pk}",
+        "accounts/",
+        "automations/",
+        f"automations/?account={theirs.account.pk}",
+        f"accounts/{mine.account.pk}/blackouts/",
+    ):
         answer = browser_of(mine.user).get(f"/api/{path}")
         assert answer.status_code == 200
         assert not any(each in answer.content.decode() for each in theirs.ids.values())

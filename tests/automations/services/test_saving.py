@@ -100,8 +100,7 @@ def test_what_is_wrong_with_its_rules_and_default_values_is_said_at_their_place(
     error = assert_refused(
         FieldsRefused, create_automation, workspace, user=None, name="x", rules=[AT_NINE, {"type": "fixed_time"}]
     )
-    assert error.details["rules"][0] == {}
-    assert set(error.details["rules"][1]) == {"time_of_day"}
+    assert {place: set(each) for place, each in error.details["rules"].items()} == {"1": {"time_of_day"}}
     error = assert_refused(
         FieldsRefused,
         create_automation,
@@ -110,7 +109,7 @@ def test_what_is_wrong_with_its_rules_and_default_values_is_said_at_their_place(
         name="x",
         default_values=[{"field": "is_mature", "value": "yes"}],
     )
-    assert set(error.details["default_values"][0]) == {"value"}
+    assert set(error.details["default_values"]["0"]) == {"value"}
     twice = [{"field": "is_mature", "value": True}, {"field": "is_mature", "value": False}]
     assert_refused(FieldsRefused, create_automation, workspace, user=None, name="x", default_values=twice)
 
