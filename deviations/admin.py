@@ -1,6 +1,6 @@
 """The operator's door to works: everything can be seen, nothing typed over; states change by named actions alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from deviations.models import Deviation, DeviationFile, DeviationQuerySet, FileV
 from deviations.services.changing import BULK_MAX, BulkResult, ItemResult
 from deviations.services.scheduling import cancel_many, publish_many_now, retry_many
 from deviations.services.trashing import restore_many, trash_many
+from isekai.errors import IsekaiError
 
 REASONS_SHOWN = 5
 
@@ -29,12 +30,17 @@ def do_to_works(
     for start in range(0, len(ids), BULK_MAX):
         chunk = ids[start : start + BULK_MAX]
         items += service(Deviation.objects.all(), user=cast(User, request.user), ids=chunk).items
-    refused = [item for item in items if item.error is not None]
+    refused = {item.id: item.error for item in items if item.error is not None}
     if done := len(items) - len(refused):
         text = ngettext("Done: %(count)s work.", "Done: %(count)s works.", done) % {"count": done}
         page.message_user(request, text, messages.SUCCESS)
-    for item in refused[:REASONS_SHOWN]:
-        page.message_user(request, f"{item.id}: {item.error}", messages.ERROR)
+    tell_refused(page, request, refused)
+
+
+def tell_refused(page: ReadOnlyAdmin, request: HttpRequest, refused: Mapping[UUID, IsekaiError]) -> None:
+    """Say on ``page`` why something could not be done to these, as far as there is room."""
+    for pk, error in list(refused.items())[:REASONS_SHOWN]:
+        page.message_user(request, f"{pk}: {error}", messages.ERROR)
     if (more := len(refused) - REASONS_SHOWN) > 0:
         text = ngettext("… and %(count)s more.", "… and %(count)s more.", more) % {"count": more}
         page.message_user(request, text, messages.ERROR)

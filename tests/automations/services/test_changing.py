@@ -1,7 +1,5 @@
 """What happens at the same moment, on real connections: each outcome is one that an order of the two would have."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, time
 from functools import partial
 from typing import Any
@@ -20,6 +18,7 @@ from automations.services.rules import edit_rule, remove_rule
 from automations.services.saving import create_automation, delete_automation, delete_many, edit_automation
 from automations.services.switching import pause_many, switch_off, switch_on
 from deviations.services import changing as works
+from tests.automations.holding import batch_holding
 from tests.automations.unchanged import assert_refused, everything
 from tests.deviations.races import at_once, beside
 from tests.factories import AutomationFactory, ExecutionFactory, ScheduleRuleFactory
@@ -39,13 +38,6 @@ def automation(transactional_db: None, artist: User, workspace: Workspace) -> Au
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(works, "LOCK_TIMEOUT", "100ms")
-
-
-@contextmanager
-def batch_holding(automation: Automation) -> Iterator[Automation]:
-    """What a tick does with an automation whose slot has come: it holds the row while it schedules."""
-    with transaction.atomic():
-        yield Automation.objects.select_for_update(no_key=True, skip_locked=True).get(pk=automation.pk)
 
 
 def errors_in(outcomes: list[Any]) -> list[type[AutomationError]]:
