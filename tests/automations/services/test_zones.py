@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from accounts.models import Membership, User, Workspace
 from accounts.services.zones import change_time_zone
@@ -14,7 +17,9 @@ from automations.services import zones
 from automations.services.saving import create_automation
 from automations.services.zones import moves_of, moves_with_owner, shown_move
 from isekai.errors import IsekaiError
+from tests.automations.holding import batch_holding
 from tests.automations.unchanged import everything
+from tests.deviations.races import beside
 from tests.factories import ExecutionFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -121,3 +126,44 @@ def test_it_takes_as_many_queries_for_many_automations(
             change_time_zone(artist, zone)
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+# --- the doors by which people say where they live -------------------------------------------------------------------
+def test_the_page_moves_the_automations_of_whoever_says_where_they_live(
+    automation: Automation, artist: User, client: Client
+) -> None:
+    client.force_login(artist)
+    assert client.post(reverse("accounts:time-zone"), {"time_zone": TOKYO}).status_code == 302
+    assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
+
+
+def test_an_operator_who_moves_somebody_moves_their_automations(
+    automation: Automation, artist: User, client: Client
+) -> None:
+    client.force_login(User.objects.create_superuser("operator", "a long password of an operator"))
+    url = reverse("admin:accounts_user_change", args=[artist.pk])
+    form = client.get(url).context["adminform"].form.initial
+    said = {name: form[name] for name in ("username", "email", "language", "theme") if form.get(name) is not None} | {
+        "time_zone": TOKYO,
+        "is_active": "on",
+    }
+    for prefix in ("memberships", "identities"):
+        said |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
+    assert client.post(url, said).status_code == 302
+    artist.refresh_from_db()
+    assert artist.time_zone == TOKYO
+    assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_an_automation_runs_the_page_says_so_and_nobody_has_moved(
+    automation: Automation, artist: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deviations.services.changing.LOCK_TIMEOUT", "100ms")
+    client.force_login(artist)
+    with batch_holding(automation):
+        call = partial(client.post, reverse("accounts:time-zone"), {"time_zone": TOKYO})
+        answer = beside(call).result(timeout=10)
+    assert (answer.status_code, "at this moment" in answer.content.decode()) == (422, True)
+    artist.refresh_from_db()
+    assert artist.time_zone == "Europe/Berlin"
