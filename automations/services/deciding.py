@@ -248,8 +248,8 @@ class _Deciding:
             )
 
     def _open_accounts(self, turn: Turn) -> list[DeviantArtAccount]:
-        """Where drafts that say so themselves may go on that day."""
-        black = self.blackouts
+        """Where drafts that say so themselves may go on that day; by hand, on any."""
+        black = self.blackouts if turn.rules else {}
         day = turn.slot.local_date if turn.slot.moved_from is None else slots.local_date_of(turn.slot.at, turn.zone)
         return [
             each
