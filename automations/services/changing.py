@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 
@@ -83,8 +84,13 @@ def change(automation: Automation, how: Change, *, user: User | None, version: i
             row.save()
             record_all(audit_event(event.verb, row, user=user, **event.params) for event in events)
             plan_anew([row])
-    for event in events:
-        logger.info("automation_changed", verb=event.verb, automation_id=str(row.pk), version=row.version)
+
+    def tell() -> None:
+        for event in events:
+            logger.info("automation_changed", verb=event.verb, automation_id=str(row.pk), version=row.version)
+
+    # What is only tried out, within a transaction that is taken back, has not happened.
+    transaction.on_commit(tell)
     return row
 
 

@@ -49,10 +49,18 @@ SAID = frozenset(
 )
 
 
-def add_rule(automation: Automation, *, user: User | None, version: int | None = None, **fields: Any) -> ScheduleRule:
+def add_rule(
+    automation: Automation,
+    *,
+    user: User | None,
+    version: int | None = None,
+    rule_id: UUID | None = None,
+    **fields: Any,
+) -> ScheduleRule:
     """Give the automation another rule; ``fields`` are those of SAID, ``type`` and what it needs among them.
 
-    An interval is counted from midnight of its first day, unless ``anchor_local`` says from when. Raises FieldsRefused,
+    ``rule_id``: the id that it gets, one that no rule has; its times by chance are drawn from that. An interval is
+    counted from midnight of its first day, unless ``anchor_local`` says from when. Raises FieldsRefused,
     VersionConflict (of the automation), Running, Gone.
     """
     made: list[ScheduleRule] = []
@@ -61,6 +69,8 @@ def add_rule(automation: Automation, *, user: User | None, version: int | None =
         if row.rules.count() >= RULES_MAX:
             raise FieldsRefused({"type": [_("An automation has at most %(most)s rules.") % {"most": RULES_MAX}]})
         rule = new_rule(row, fields)
+        if rule_id is not None:
+            rule.pk = rule_id
         rule.save(force_insert=True)
         made.append(rule)
         return [Event("automation.rule_added", {"rule": str(rule.pk), "type": rule.type})]
