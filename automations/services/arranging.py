@@ -100,11 +100,7 @@ def _copies(rows: Sequence[Automation], *, user: User | None, **params: Any) -> 
         copies.append(copy)
     Automation.objects.bulk_create(copies)
     pairs = list(zip(rows, copies, strict=True))
-    ScheduleRule.objects.bulk_create(
-        ScheduleRule(**_said_by(rule) | {"automation_id": copy.pk, "next_slot_at": None})
-        for row, copy in pairs
-        for rule in row.rules.all()
-    )
+    _copy_rules(pairs)
     DefaultValue.objects.bulk_create(
         DefaultValue(**_said_by(default) | {"automation_id": copy.pk})
         for row, copy in pairs
@@ -115,6 +111,17 @@ def _copies(rows: Sequence[Automation], *, user: User | None, **params: Any) -> 
         for row, copy in pairs
     )
     return copies
+
+
+def _copy_rules(pairs: Sequence[tuple[Automation, Automation]]) -> None:
+    """Give each copy the rules of its original, in their order, by which those of one priority go."""
+    rules = [(copy, rule) for row, copy in pairs for rule in sorted(row.rules.all(), key=lambda rule: rule.pk)]
+    # Those of one millisecond are in no order by themselves.
+    ids = sorted(new_id() for _ in rules)
+    ScheduleRule.objects.bulk_create(
+        ScheduleRule(**_said_by(rule) | {"id": pk, "automation_id": copy.pk, "next_slot_at": None})
+        for pk, (copy, rule) in zip(ids, rules, strict=True)
+    )
 
 
 def _said_by(row: Automation | ScheduleRule | DefaultValue) -> dict[str, Any]:

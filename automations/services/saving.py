@@ -119,6 +119,9 @@ def create_automation(
         if enabled and not any(rule.enabled for rule in made_rules):
             raise NothingToRun
         automation.save(force_insert=True)
+        # Those of one priority go in the order in which they were said; ids of one millisecond are in none.
+        for rule, pk in zip(made_rules, sorted(new_id() for _ in made_rules), strict=True):
+            rule.pk = pk
         ScheduleRule.objects.bulk_create(made_rules)
         DefaultValue.objects.bulk_create(made_defaults)
         record("automation.created", automation, user=user, name=automation.name, rules=len(made_rules))

@@ -1,6 +1,6 @@
 """The order of the list, and copies."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any
 
 import pytest
@@ -114,6 +114,13 @@ def test_a_copy_says_the_same_is_off_and_draws_by_a_seed_of_its_own(workspace: W
     event = AuditEvent.objects.get(subject_id=copy.pk)
     assert (event.verb, event.user) == ("automation.created", artist)
     assert event.params == {"name": copy.name, "copy_of": str(row.pk)}
+
+
+def test_rules_of_one_priority_stay_in_their_order(workspace: Workspace) -> None:
+    rules = [{"type": "fixed_time", "time_of_day": time(23 - hour)} for hour in range(20)]
+    copy = duplicate(create_automation(workspace, user=None, name="x", rules=rules), user=None)
+    kept = copy.rules.order_by("priority", "pk").values_list("time_of_day", flat=True)
+    assert list(kept) == [rule["time_of_day"] for rule in rules]
 
 
 def test_the_longest_name_has_a_copy_too(workspace: Workspace) -> None:

@@ -75,6 +75,13 @@ def test_an_automation_is_made_with_its_rules_and_default_values_and_its_next_sl
     assert event.params == {"name": "Evening sketch", "rules": 2}
 
 
+def test_rules_of_one_priority_stay_in_the_order_in_which_they_were_said(workspace: Workspace) -> None:
+    rules = [{"type": "fixed_time", "time_of_day": time(23 - hour)} for hour in range(20)]
+    automation = create_automation(workspace, user=None, name="x", rules=rules)
+    kept = automation.rules.order_by("priority", "pk").values_list("time_of_day", flat=True)
+    assert list(kept) == [rule["time_of_day"] for rule in rules]
+
+
 def test_what_is_not_said_is_as_harmless_as_can_be(workspace: Workspace) -> None:
     automation = create_automation(workspace, user=None, name="Plain")
     assert (automation.enabled, automation.account, automation.method) == (False, None, "fifo")
