@@ -1,8 +1,9 @@
 """`python -m deviations.media.make`: the copies of an original.
 
 Request: ``{path, folder, keep_metadata, pictures: {name: longest side}}``. Answer: ``{published, pictures: {name:
-{width, height}}, perceptual_hash}``; the pictures and the copy to be published are files of these names in the folder.
-``published`` is false when that copy would be the original, byte for byte; videos have neither pictures nor a hash.
+{width, height}}, perceptual_hash, exif}``; the pictures and the copy to be published are files of these names in the
+folder. ``published`` is false when that copy would be the original, byte for byte; videos have neither pictures, nor a
+hash, nor anything to tell.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from deviations.media.inspecting import CONTAINERS, inspect
 from deviations.media.kinds import KINDS
 from deviations.media.perceptual import FIRST_SIDE, hash_of
 from deviations.media.pictures import opened, shrunk
+from deviations.media.telling import told_by
 
 WEBP_OPTIONS = {"quality": 82, "method": 4}
 
@@ -25,10 +27,11 @@ def make(request: Request) -> dict[str, Any]:
     stripped = None if request["keep_metadata"] else strip(original, content_type, folder / "published")
     if stripped is not None and inspect(content_of(stripped)) != (content_type, facts):
         raise damaged("it is another file without its metadata")
-    answer: dict[str, Any] = {"published": stripped is not None, "pictures": {}, "perceptual_hash": ""}
+    answer: dict[str, Any] = {"published": stripped is not None, "pictures": {}, "perceptual_hash": "", "exif": {}}
     if not KINDS[content_type].is_video:
         # Drawn from what is published, which proves that it can be decoded.
         answer |= draw(stripped or original, content_type, facts, request["pictures"], folder)
+        answer["exif"] = told_by(original, content_type)
     return answer
 
 

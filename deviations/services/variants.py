@@ -16,6 +16,7 @@ from deviations import storage
 from deviations.errors import DeviationError, StorageUnavailable, StoredFileMissing
 from deviations.media import child
 from deviations.media.errors import Refused
+from deviations.media.telling import plain
 from deviations.models import Deviation, DeviationFile, FileVariant
 from deviations.services.working_copies import WorkingCopy, working_copy
 from isekai import clock, queue
@@ -62,7 +63,7 @@ def make_variants(file_id: UUID) -> None:
         else:
             _fail(file, "unreadable")
     else:
-        _finish(file, made, keep_metadata=keep_metadata)
+        _finish(file, made, keep_metadata=keep_metadata, exif=plain(answer.get("exif")))
         return
     _delete(made)
 
@@ -166,7 +167,7 @@ def _ours(file: DeviationFile) -> DeviationFile | None:
     return row
 
 
-def _finish(file: DeviationFile, made: list[FileVariant], *, keep_metadata: bool) -> None:
+def _finish(file: DeviationFile, made: list[FileVariant], *, keep_metadata: bool, exif: dict[str, str]) -> None:
     """Put the new variants in the place of old ones, unless they are not what is wanted any more."""
     with transaction.atomic():
         # Whoever changes the wish holds the work's row, so it cannot change until this is committed.
@@ -180,6 +181,7 @@ def _finish(file: DeviationFile, made: list[FileVariant], *, keep_metadata: bool
             FileVariant.objects.bulk_create(made)
             row.media_state, row.media_reason_code = DeviationFile.MediaState.READY, ""
             row.media_attempts, row.media_started_at = 0, None
+            row.exif = exif
             row.save()
             _touch(file)
         elif row is not None:

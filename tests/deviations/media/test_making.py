@@ -272,7 +272,7 @@ class TestVideos:
     @pytest.mark.parametrize("make_movie", [pictures.mp4, pictures.mov, pictures.webm])
     def test_a_clean_video_is_published_as_it_is(self, tmp_path, make_movie):
         answer = making(tmp_path, make_movie(3))
-        assert answer == {"published": False, "pictures": {}, "perceptual_hash": ""}
+        assert answer == {"published": False, "pictures": {}, "perceptual_hash": "", "exif": {}}
 
     def test_a_track_that_points_into_the_tables_destroys_nothing(self, tmp_path):
         data = pictures.mp4(1, location_track=SECRET)

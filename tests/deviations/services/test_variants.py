@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from PIL import Image
+from PIL.ExifTags import Base
 
 from accounts.models import DeviantArtAccount, User
 from deviations import storage
@@ -97,6 +98,16 @@ def test_a_file_with_a_prompt_gets_a_clean_copy_and_smaller_pictures(work):
         assert Image.open(io.BytesIO(smaller)).size == size == (made[kind].width, made[kind].height)
         assert made[kind].content_type == storage.head(made[kind].storage_key).content_type == "image/webp"
         assert made[kind].sha256 == hashlib.sha256(smaller).hexdigest()
+
+
+def test_what_the_camera_wrote_is_kept_although_the_copy_has_it_no_more(work):
+    exif = Image.Exif()
+    exif[Base.Model] = "X-T5"
+    file = stored_file(work, pictures.jpeg(1, exif=exif), filename="x.jpg", content_type="image/jpeg")
+    publish = content_of(variants(file)["publish"].storage_key)
+    file.refresh_from_db()
+    assert file.exif == {"camera": "X-T5"}
+    assert b"X-T5" not in publish
 
 
 def test_the_original_is_never_touched(work):
