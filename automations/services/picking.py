@@ -13,13 +13,12 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
 from automations import slots
 from automations.models import Automation
 from automations.services.defaulting import Filling
 from deviantart import rules
 from deviations.models import Deviation, DeviationFile
+from isekai.prepared import prepared_cursor
 
 # A draft that somebody had open so lately is theirs.
 OPEN = timedelta(minutes=10)
@@ -97,7 +96,7 @@ def pick(wants: Sequence[Want], *, now: datetime, taken: Collection[UUID] = ()) 
         workspace_id = want.automation.workspace_id
         places[workspace_id] += 1
         rows.append(_row(want, places[workspace_id], now))
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_statement(rows), {"wants": json.dumps(rows, default=str), "taken": list(taken)})
         found = {(row[0], row[1]): row[2:] for row in cursor.fetchall()}
     picks = []
@@ -282,31 +281,36 @@ _ORDERS = {
 }
 
 # By chance: each draft has a key, a hash of its id, and the keys are cut into equal cells with some drafts in each. A
-# draw names a cell and a place in it, of more places than any cell has drafts; one that meets an empty place is drawn
-# again. So each draft is met as often as every other one, however unevenly their keys lie, and no more than some dozens
-# are looked at. How many there are is guessed from where the first ones lie, which a draw does not depend on. Few are
-# simply put into a drawn order.
+# draw names a cell and a place in it, of more places than any cell has drafts; one that meets an empty place, or what
+# may not be taken, is drawn again. So each draft is met as often as every other one, however unevenly their keys lie,
+# and a few dozens are looked at. How many there are is guessed from where the first ones lie, which no draw depends on.
+# Where there are few, or nearly none of them may be taken, those that may are put into a drawn order.
 _KEY = "uuid_hash_extended(d.id, 0)"
-_GUESSED_FROM, _IN_A_CELL, _PLACES, _DRAWS, _BITS_LEAST = 32, 8, 64, 400, 3
+_GUESSED_FROM, _IN_A_CELL, _PLACES, _DRAWS, _BITS_LEAST = 32, 8, 64, 1000, 3
 
 
 def _by_chance(eligible: str) -> str:
+    # What a run has taken is not ready any more, what a preview has promised still is: both count in no cell.
+    there = f"{_READY} AND d.id <> ALL (s.taken)"
     cell = "(drawn.number >> (64 - cells.bits)) << (64 - cells.bits)"
     return f"""
         SELECT met.id, met.account_id FROM (
             SELECT floor(
                 ln({_GUESSED_FROM / _IN_A_CELL} * {2.0**64} / (max(key)::float8 + {2.0**63} + 1)) / ln(2.0::float8)
             )::integer AS bits
-            FROM (SELECT {_KEY} AS key FROM {_TABLE} AS d WHERE {eligible} ORDER BY {_KEY} LIMIT {_GUESSED_FROM}) AS f
+            FROM (SELECT {_KEY} AS key FROM {_TABLE} AS d WHERE {there} ORDER BY {_KEY} LIMIT {_GUESSED_FROM}) AS f
             HAVING count(*) = {_GUESSED_FROM}
         ) AS cells, LATERAL (
             SELECT found.id, found.account_id
             FROM generate_series(1, {_DRAWS}) WITH ORDINALITY AS draw (number, place)
             CROSS JOIN LATERAL (SELECT hashint8extended(draw.number, w.chance) AS number) AS drawn
             CROSS JOIN LATERAL (
-                SELECT d.id, d.account_id FROM {_TABLE} AS d
-                WHERE {eligible} AND {_KEY} >= {cell} AND {_KEY} <= ({cell}) + ((1::bigint << (64 - cells.bits)) - 1)
+                SELECT d.id FROM {_TABLE} AS d
+                WHERE {there} AND {_KEY} >= {cell} AND {_KEY} <= ({cell}) + ((1::bigint << (64 - cells.bits)) - 1)
                 ORDER BY {_KEY} OFFSET drawn.number & {_PLACES - 1} LIMIT 1
+            ) AS placed
+            CROSS JOIN LATERAL (
+                SELECT d.id, d.account_id FROM {_TABLE} AS d WHERE d.id = placed.id AND {eligible} OFFSET 0
             ) AS found
             WHERE cells.bits >= {_BITS_LEAST}
             ORDER BY draw.place LIMIT 1

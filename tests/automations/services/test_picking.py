@@ -253,12 +253,28 @@ def test_by_title_small_and_large_letters_are_the_same(automation: Automation) -
     assert picked(automation, 4) == [drafts[title].pk for title in ("Apple", "apple 2", "banana", "cherry")]
 
 
-@pytest.mark.parametrize("count", [12, 150])
-def test_by_chance_each_draft_is_met_as_often_as_every_other_one(automation: Automation, count: int) -> None:
-    """Chi-square against equal shares. Ids and seeds are fixed, so that it always comes out alike."""
-    automation.method = "random"
+@pytest.mark.parametrize(
+    ("count", "tagged", "most"),
+    [(12, 12, 38), (80, 80, 135), (160, 80, 135)],
+)
+def test_by_chance_each_draft_is_met_as_often_as_every_other_one(
+    automation: Automation, count: int, tagged: int, most: float
+) -> None:
+    """Chi-square against equal shares. Ids and seeds are fixed, so that it always comes out alike.
+
+    Beyond ``most`` equal shares would come in one of ten thousand cases. The first draft after a drawn place, whose
+    share is as large as the gap before it, comes to several times as much.
+    """
+    automation.method, automation.filter_tags = "random", ["fox"]
+    step = count // tagged
     Deviation.objects.bulk_create(
-        Deviation(id=UUID(int=number), workspace=automation.workspace, title="A fox", ready_at=NOON)
+        Deviation(
+            id=UUID(int=number),
+            workspace=automation.workspace,
+            title="A fox",
+            tags=["fox"] if number % step == 0 else None,
+            ready_at=NOON,
+        )
         for number in range(1, count + 1)
     )
     DeviationFile.objects.bulk_create(
@@ -273,15 +289,14 @@ def test_by_chance_each_draft_is_met_as_often_as_every_other_one(automation: Aut
         )
         for number in range(1, count + 1)
     )
-    draws = 10 * count
-    now = clock.now()
-    met = Counter(pick([want(automation, number)], now=now)[0].deviation_id for number in range(draws))
-    assert None not in met
-    expected = draws / count
-    chi_square = sum((met[UUID(int=number)] - expected) ** 2 / expected for number in range(1, count + 1))
-    # Beyond this equal shares would come in one of ten thousand cases; the first draft after a drawn place, whose
-    # share is as large as the gap before it, comes to more than five times as much.
-    assert chi_square < {12: 38.0, 150: 219.0}[count]
+    one, now = want(automation), clock.now()
+    met = Counter(
+        pick([replace(one, slot=replace(one.slot, ordinal=number))], now=now)[0].deviation_id
+        for number in range(8 * tagged)
+    )
+    assert set(met) <= {UUID(int=number) for number in range(step, count + 1, step)}
+    shares = [met[UUID(int=number)] for number in range(step, count + 1, step)]
+    assert sum((share - 8) ** 2 / 8 for share in shares) < most
 
 
 def test_chance_is_decided_by_the_seed_the_rule_and_the_slot_alone(automation: Automation) -> None:
