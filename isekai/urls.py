@@ -15,4 +15,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("accounts.web.urls")),
     path("", include("deviations.web.urls")),
     path("", include("publisher.web.urls")),
+    path("", include("automations.web.urls")),
 ]

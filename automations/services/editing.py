@@ -6,6 +6,7 @@ Made of the services for each of them, so that the same is accepted and written 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -61,7 +62,7 @@ def edit_as_a_whole(
         if version is not None and row.version != version:
             raise VersionConflict
         problems = _Problems()
-        problems.of(lambda: edit_automation(row, user=user, confirm_moves=confirm_moves, **said.fields))
+        problems.of(partial(edit_automation, row, user=user, confirm_moves=confirm_moves, **said.fields))
         _edit_rules(row, said.rules, user, problems)
         _edit_defaults(row, said.default_values, user, problems)
         problems.refuse()
@@ -111,21 +112,16 @@ class _Problems:
 def _edit_rules(row: Automation, said: Sequence[RuleSaid], user: User | None, problems: _Problems) -> None:
     known = {rule.pk: rule for rule in row.rules.all()}
     # Those of others are nobody's business: whoever names one gets a new rule of their own.
-    taken = set(ScheduleRule.objects.filter(pk__in=[each.id for each in said]).values_list("pk", flat=True)) - set(
-        known
-    )
+    ids = ScheduleRule.objects.filter(pk__in=[each.id for each in said]).values_list("pk", flat=True)
+    taken = set(ids) - set(known)
     # First what is new, then what is on, so that there is always one that is.
     for each in sorted(said, key=lambda one: (one.id in known, not one.fields.get("enabled", True))):
-        fields = dict(each.fields)
-        if rule := known.get(each.id):
-            problems.of(lambda rule=rule, fields=fields: edit_rule(rule, user=user, **fields), "rules", str(each.id))
+        rule = known.get(each.id)
+        if rule is not None:
+            step = partial(edit_rule, rule, user=user, **each.fields)
         else:
-            rule_id = new_id() if each.id in taken else each.id
-            problems.of(
-                lambda rule_id=rule_id, fields=fields: add_rule(row, user=user, rule_id=rule_id, **fields),
-                "rules",
-                str(each.id),
-            )
+            step = partial(add_rule, row, user=user, rule_id=new_id() if each.id in taken else each.id, **each.fields)
+        problems.of(step, "rules", str(each.id))
     named = {each.id for each in said}
     for rule in known.values():
         if rule.pk not in named and not problems.found:
@@ -134,20 +130,12 @@ def _edit_rules(row: Automation, said: Sequence[RuleSaid], user: User | None, pr
 
 def _edit_defaults(row: Automation, said: Sequence[DefaultSaid], user: User | None, problems: _Problems) -> None:
     known = {default.field: default for default in row.default_values.all()}
-    for default in known.values():
-        if default.field not in {each.field for each in said}:
-            remove_default(default, user=user)
+    for name in known.keys() - {each.field for each in said}:
+        remove_default(known[name], user=user)
     for each in said:
-        fields = {"value": each.value, "mode": each.mode}
-        if default := known.get(each.field):
-            problems.of(
-                lambda default=default, fields=fields: edit_default(default, user=user, **fields),
-                "default_values",
-                each.field,
-            )
+        default = known.get(each.field)
+        if default is not None:
+            step = partial(edit_default, default, user=user, value=each.value, mode=each.mode)
         else:
-            problems.of(
-                lambda each=each: add_default(row, user=user, field=each.field, value=each.value, mode=each.mode),
-                "default_values",
-                each.field,
-            )
+            step = partial(add_default, row, user=user, field=each.field, value=each.value, mode=each.mode)
+        problems.of(step, "default_values", each.field)

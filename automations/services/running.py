@@ -1,6 +1,7 @@
 """One slot by hand: what an automation would do at its next slot, done at once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from django.utils.translation import gettext as _
@@ -15,6 +16,7 @@ from automations.services.acting import act, store_counters
 from automations.services.changing import automations_held, hold
 from automations.services.deciding import Turn, decide
 from automations.services.planning import zone_of
+from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
 
@@ -43,19 +45,15 @@ def run_now(automation: Automation, *, user: User | None, count: int | None = No
         Workspace.objects.select_for_update(no_key=True).get(pk=automation.workspace_id)
         row = hold(automation)
         now, zone = clock.database_now(), zone_of(row)
-        day = slots.local_date_of(now, zone)
-        earlier = Execution.objects.filter(automation=row, kind=Execution.Kind.RUN_NOW, local_date=day)
-        # No rule has its number among its slots; by it each run of a day is drawn by itself.
-        slot = slots.Slot(now, row.pk, day, earlier.count())
-        turn = Turn(automation=row, rules=(), slot=slot, zone=zone, count=count or _works_of_a_slot(row))
+        turn = _turn(row, now, zone, count)
         counters = {row.pk: row.counter}
         (decision,) = decide([turn], now=now, hold=True, counters=counters)
         execution = Execution.objects.create(
             automation=row,
             kind=Execution.Kind.RUN_NOW,
             run_id=new_id(),
-            local_date=day,
-            ordinal=slot.ordinal,
+            local_date=turn.slot.local_date,
+            ordinal=turn.slot.ordinal,
             slot_at=now,
             outcome=decision.outcome,
             reason_code=decision.reason_code,
@@ -70,6 +68,21 @@ def run_now(automation: Automation, *, user: User | None, count: int | None = No
         works = list(execution.works.select_related("deviation").order_by("publish_at", "pk"))
     logger.info("automation_run_now", automation_id=str(row.pk), works=done, outcome=execution.outcome)
     return Run(execution, works)
+
+
+def look(automation: Automation, *, count: int | None = None) -> list[Deviation]:
+    """The drafts that `run_now` would take at this moment, in their order; nothing is changed."""
+    now, zone = clock.database_now(), zone_of(automation)
+    (decision,) = decide([_turn(automation, now, zone, count)], now=now, hold=False)
+    return [take.draft for take in decision.takes]
+
+
+def _turn(automation: Automation, now: datetime, zone: str, count: int | None) -> Turn:
+    day = slots.local_date_of(now, zone)
+    earlier = Execution.objects.filter(automation=automation, kind=Execution.Kind.RUN_NOW, local_date=day)
+    # No rule has its number among its slots; by it each run of a day is drawn by itself.
+    slot = slots.Slot(now, automation.pk, day, earlier.count())
+    return Turn(automation=automation, rules=(), slot=slot, zone=zone, count=count or _works_of_a_slot(automation))
 
 
 def _works_of_a_slot(automation: Automation) -> int:

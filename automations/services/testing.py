@@ -11,6 +11,7 @@ from automations.services.deciding import Decision, Turn, decide, in_order
 from automations.services.materialising import already_made, number_of
 from automations.services.planning import plans_of
 from automations.services.turning import turn_of
+from deviations.models import Deviation
 from isekai import clock
 
 MINUTE = timedelta(minutes=1)
@@ -39,6 +40,11 @@ class RuleJudged:
     @property
     def fires(self) -> bool:
         return not self.against
+
+    @property
+    def drafts(self) -> list[Deviation]:
+        """Those that it would take."""
+        return [take.draft for take in self.decision.takes] if self.decision is not None else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,3 +11,5 @@ import "./pictures.js";
 import "./uploads.js";
 import "./zone.js";
 import "./copy.js";
+import "./order.js";
+import "./unsaved.js";
