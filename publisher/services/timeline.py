@@ -86,6 +86,8 @@ EVENTS: dict[str, tuple[str, str | Promise]] = {
     "deviation.cancelled": ("draft", gettext_lazy("Schedule cancelled")),
     "deviation.publish_now": ("scheduled", gettext_lazy("Publish now was asked for")),
     "deviation.retried": ("scheduled", gettext_lazy("Another try was asked for")),
+    "deviation.ready": ("draft", gettext_lazy("Made ready for automations")),
+    "deviation.not_ready": ("draft", gettext_lazy("Kept from automations")),
     "deviation.trashed": ("draft", gettext_lazy("Put into the trash")),
     "deviation.restored": ("draft", gettext_lazy("Taken out of the trash")),
     "deviation.unconfirmed": (

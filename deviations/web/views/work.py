@@ -19,6 +19,7 @@ from deviations.errors import DeviationError, TimeRefused
 from deviations.models import Deviation
 from deviations.services.changing import BulkResult
 from deviations.services.drafting import add_files, edit_deviation, move_files, remove_file
+from deviations.services.readying import note_opened
 from deviations.services.scheduling import cancel_many, publish_now, retry_deviation, schedule_many
 from deviations.services.trashing import restore_deviation, trash_many
 from deviations.web.detail import Detail, is_locked
@@ -34,6 +35,7 @@ from isekai import clock
 def work(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """The page; POST takes the words over, by themselves while somebody types, or all at once without scripts."""
     found = find_work(request, pk)
+    note_opened(found)
     return _save_words(request, found) if request.method == "POST" else _page(request, found)
 
 

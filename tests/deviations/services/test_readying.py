@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEvent, DeviantArtAccount, User
+from deviations.errors import InTheTrash, VersionConflict
+from deviations.models import Deviation
+from deviations.services.readying import note_opened, set_many_ready, set_ready
+from deviations.services.scheduling import schedule_deviation
+from deviations.services.trashing import trash_deviation
+from isekai import clock
+from tests.deviations.unchanged import assert_refused
+from tests.factories import DeviationFactory, UserFactory
+
+MakeWork = Callable[..., Deviation]
+
+
+@pytest.fixture
+def draft(make_work: MakeWork, account: DeviantArtAccount) -> Deviation:
+    return make_work(account)
+
+
+def test_a_draft_is_made_ready_and_taken_back(draft: Deviation, artist: User) -> None:
+    assert set_ready(draft, user=artist, ready=True).ready_at is not None
+    assert set_ready(draft, user=artist, ready=True, version=2).version == 2, "it is ready already"
+    assert set_ready(draft, user=artist, ready=False).ready_at is None
+    verbs = AuditEvent.objects.filter(subject_id=draft.pk, user=artist).order_by("id").values_list("verb", flat=True)
+    assert list(verbs) == ["deviation.ready", "deviation.not_ready"]
+
+
+def test_what_was_changed_elsewhere_or_lies_in_the_trash_is_refused(draft: Deviation) -> None:
+    assert_refused(VersionConflict, set_ready, draft, user=None, ready=True, version=7)
+    trash_deviation(draft, user=None)
+    assert_refused(InTheTrash, set_ready, draft, user=None, ready=True)
+
+
+def test_many_are_made_ready_but_nobody_elses(make_work: MakeWork, account: DeviantArtAccount) -> None:
+    works, foreign = [make_work(account) for _number in range(3)], DeviationFactory()
+    own = Deviation.objects.filter(workspace=account.workspace)
+    result = set_many_ready(own, user=None, ids=[*(work.pk for work in works), foreign.pk], ready=True)
+    assert [item.error for item in result.items] == [None] * 4
+    assert Deviation.objects.ready_for_automations().count() == 3
+
+
+def test_who_has_a_draft_open_is_written_down_once_a_minute(draft: Deviation) -> None:
+    start, moments = clock.now(), []
+    for seconds in (0, 30, 59, 60, 100):
+        with time_machine.travel(start + timedelta(seconds=seconds), tick=False):
+            note_opened(draft)
+        draft.refresh_from_db()
+        assert draft.opened_at is not None
+        moments.append(round((draft.opened_at - start).total_seconds()))
+    assert moments == [0, 0, 0, 60, 60]
+    assert draft.version == 1
+
+
+def test_of_what_is_no_draft_nothing_is_written_down(draft: Deviation) -> None:
+    work = schedule_deviation(draft, user=None, scheduled_at=clock.now() + timedelta(hours=1))
+    note_opened(work)
+    work.refresh_from_db()
+    assert work.opened_at is None
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_page_that_shows_a_draft_has_it_open(client: Client, draft: Deviation, artist: User, method: str) -> None:
+    address = reverse("deviations:work", args=[draft.pk])
+    client.force_login(UserFactory())
+    getattr(client, method)(address)
+    draft.refresh_from_db()
+    assert draft.opened_at is None, "a stranger does not see it"
+    client.force_login(artist)
+    getattr(client, method)(address)
+    draft.refresh_from_db()
+    assert draft.opened_at is not None
