@@ -13,9 +13,9 @@ from deviantart import rules
 def facts(**fields: Any) -> Facts:
     values: dict[str, Any] = {
         "title": "A fox",
-        "at": datetime(2030, 1, 31, 18, 5),
+        "at": datetime(2030, 1, 31, 18, 5),  # noqa: DTZ001 - on the wall
         "filename": "fox_study-03 final.png",
-    }  # noqa: DTZ001
+    }
     return Facts(**(values | fields))
 
 
