@@ -38,7 +38,8 @@ INSTANT = timedelta(microseconds=1)
 
 _RELEASE = f"""
     UPDATE automations_executionwork AS work
-    SET released_at = {clock.SQL_NOW},
+    -- Later than its slot was last looked at, even where the clock was set back since.
+    SET released_at = greatest({clock.SQL_NOW}, execution.looked_at + interval '1 microsecond'),
         released_because = CASE
             WHEN draft.trashed_at IS NOT NULL OR draft.status = 'draft' THEN 'cancelled' ELSE 'moved' END
     FROM automations_execution AS execution, deviations_deviation AS draft
@@ -74,11 +75,16 @@ def fill_again() -> int:
 def _to_look_at(done: Collection[Any]) -> Any:
     looked_at = ExpressionWrapper(OuterRef("looked_at") - CLOCKS, output_field=DateTimeField())
     changed = Deviation.objects.kept().filter(workspace=OuterRef("automation__workspace"), updated_at__gt=looked_at)
-    taken_back = ExecutionWork.objects.filter(execution=OuterRef("pk"), released_at__gt=OuterRef("looked_at"))
+    taken_back = ExecutionWork.objects.filter(execution=OuterRef("pk"), released_at__isnull=False)
+    # Somebody else may have been about to let go of it just when the slot was looked at.
+    lately = taken_back.filter(released_at__gt=looked_at)
     now = clock.StatementNow()
-    empty = Q(outcome__in=EMPTY) & (Q(looked_at__lte=now - LOOK_AGAIN) | Exists(changed))
+    # Or in the future, as it was before the clock was set back.
+    long_ago = Q(looked_at__lte=now - LOOK_AGAIN) | Q(looked_at__gt=now + CLOCKS)
+    empty = Q(outcome__in=EMPTY) & (long_ago | Exists(changed))
+    freed = Q(outcome__in=(*EMPTY, Outcome.SCHEDULED)) & (long_ago & Exists(taken_back) | Exists(lately))
     return (
-        Execution.objects.filter(empty | Q(outcome__in=(*EMPTY, Outcome.SCHEDULED)) & Exists(taken_back))
+        Execution.objects.filter(empty | freed)
         .filter(slot_at__gt=now, kind=Execution.Kind.SLOT, rule__isnull=False)
         .exclude(pk__in=done)
         .order_by("slot_at", "pk")

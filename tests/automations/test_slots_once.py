@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from accounts.models import DeviantArtAccount
 from automations.models import Automation, Execution, ExecutionWork, ScheduleRule
 from automations.services.materialising import schedule_due
+from automations.services.planning import plan_anew
 from deviations.models import Deviation
 from deviations.services.drafting import edit_deviation
 from deviations.services.scheduling import cancel_schedule
@@ -213,6 +214,30 @@ def test_beats_that_begin_together_make_each_slot_once(stage: Stage, beats: int)
     stage.assert_counted_without_a_gap()
 
 
+# --- a clock that is set back ----------------------------------------------------------------------------------------
+def test_a_slot_is_filled_again_though_the_clock_was_set_back_since_it_was_made(
+    clock: Clock, account: DeviantArtAccount
+) -> None:
+    first, second, third = make_drafts(account.workspace, 3, made_at=at(0))
+    make_automation(account, _daily(9))
+    clock.move_to(at(8, 50))
+    tick(clock)
+    clock.move_to(at(8, 5))
+    cancel_schedule(Deviation.objects.get(pk=first.pk), user=None)
+    # Whoever lets go of the work dies before the slot is filled, and then the clock is right again.
+    assert not tick(clock, Death(commit=1))
+    clock.move_to(at(8, 51))
+    tick(clock)
+    second.refresh_from_db()
+    assert (second.status, second.publish_at) == ("scheduled", at(9))
+    clock.move_to(at(8, 5))
+    cancel_schedule(second, user=None)
+    tick(clock)
+    third.refresh_from_db()
+    assert (third.status, third.publish_at) == ("scheduled", at(9))
+    assert Execution.objects.count() == 1
+
+
 # --- whatever happens ------------------------------------------------------------------------------------------------
 class Said:
     """A rule of some type, and what it says of each day by dateutil, which knows nothing of our slots."""
@@ -351,8 +376,16 @@ class Story:
             make_drafts(account.workspace, 250, made_at=self.starts_at - DAY)
             fields = [{**each.fields, "priority": number} for number, each in enumerate(said)]
             self.automation = make_automation(account, *fields, catch_up_seconds=catch_up)
-        made = list(self.automation.rules.order_by("priority"))
-        self.said: dict[UUID, Said] = {rule.pk: each for rule, each in zip(made, said, strict=True)}
+            self.said = self._with_known_draws(said)
+
+    def _with_known_draws(self, said: Sequence[Said]) -> dict[UUID, Said]:
+        """What is drawn follows from the seed and the ids, which therefore are the same each time."""
+        Automation.objects.update(seed=7)
+        for number in range(len(said)):
+            ScheduleRule.objects.filter(priority=number).update(id=UUID(int=number))
+        self.automation.refresh_from_db()
+        plan_anew([self.automation])
+        return {UUID(int=number): each for number, each in enumerate(said)}
 
     def happens(self, plan: Sequence[Step]) -> None:
         with self.clock:
