@@ -76,7 +76,17 @@ class ScheduleSerializer(StrictSerializer):
 class BulkSerializer(ScheduleSerializer):
     """One action for many works. The fields of a schedule belong to the action *schedule* alone."""
 
-    ACTIONS = ["schedule", "schedule_as_before", "cancel", "publish_now", "retry", "trash", "restore"]
+    ACTIONS = [
+        "schedule",
+        "schedule_as_before",
+        "cancel",
+        "publish_now",
+        "retry",
+        "ready",
+        "not_ready",
+        "trash",
+        "restore",
+    ]
 
     action = serializers.ChoiceField(ACTIONS)
     ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=BULK_MAX)
@@ -140,6 +150,9 @@ class DeviationSerializer(serializers.ModelSerializer):
     tags_as_shown = serializers.SerializerMethodField(help_text="The tags as DeviantArt will get them.")
     scheduled_local = WallTimeField(read_only=True, allow_null=True)
     due_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    ready_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Since when automations may take it as a draft; null: they may not."
+    )
     files = FileSerializer(many=True, read_only=True)
     publications = PublicationSerializer(many=True, read_only=True)
 
@@ -154,6 +167,7 @@ class DeviationSerializer(serializers.ModelSerializer):
             "account_id",
             *sorted(WORDS),
             "tags_as_shown",
+            "ready_at",
             "scheduled_at",
             "scheduled_local",
             "scheduled_zone",

@@ -1,5 +1,6 @@
 # ruff: noqa: ARG002 - REST framework gives the request and the key to every method, which read them from the view
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db.models import prefetch_related_objects
@@ -30,6 +31,7 @@ from deviations.errors import VersionConflict
 from deviations.models import Deviation, DeviationQuerySet
 from deviations.services.changing import BulkResult
 from deviations.services.drafting import create_draft, edit_deviation
+from deviations.services.readying import set_many_ready, set_ready
 from deviations.services.scheduling import (
     cancel_many,
     cancel_schedule,
@@ -68,6 +70,8 @@ class DeviationViewSet(GenericViewSet):
         "cancel": ApiKey.Scope.WRITE,
         "publish_now": ApiKey.Scope.WRITE,
         "retry": ApiKey.Scope.WRITE,
+        "ready": ApiKey.Scope.WRITE,
+        "not_ready": ApiKey.Scope.WRITE,
         "restore": ApiKey.Scope.WRITE,
         "bulk": ApiKey.Scope.WRITE,
     }
@@ -136,6 +140,18 @@ class DeviationViewSet(GenericViewSet):
 
     @extend_schema(request=None, parameters=[IF_MATCH])
     @action(detail=True, methods=["post"])
+    def ready(self, request: Request, pk: str) -> Response:
+        """Say that automations may take a work while it is a draft; one that is ready stays as it is."""
+        return self._do(set_ready, ready=True)
+
+    @extend_schema(request=None, parameters=[IF_MATCH])
+    @action(detail=True, methods=["post"], url_path="not-ready")
+    def not_ready(self, request: Request, pk: str) -> Response:
+        """Keep a work from automations; what they have scheduled already stays scheduled."""
+        return self._do(set_ready, ready=False)
+
+    @extend_schema(request=None, parameters=[IF_MATCH])
+    @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
         """Take a work out of the trash."""
         return self._do(restore_deviation)
@@ -171,6 +187,8 @@ _BULK: dict[str, Callable[..., BulkResult]] = {
     "cancel": cancel_many,
     "publish_now": publish_many_now,
     "retry": retry_many,
+    "ready": partial(set_many_ready, ready=True),
+    "not_ready": partial(set_many_ready, ready=False),
     "trash": trash_many,
     "restore": restore_many,
 }

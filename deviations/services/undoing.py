@@ -1,6 +1,7 @@
 """Take back what was just done to some works: the audit trail says what that was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -10,6 +11,7 @@ from accounts.models import AuditEvent, User
 from deviations.errors import InvalidTransition
 from deviations.models.deviations import DeviationQuerySet
 from deviations.services.changing import BulkResult, ItemResult
+from deviations.services.readying import set_many_ready
 from deviations.services.scheduling import cancel_many, schedule_many_as_before
 from deviations.services.trashing import restore_many
 
@@ -18,7 +20,8 @@ def undo_change(works: DeviationQuerySet, *, user: User, bulk_id: UUID, ids: Seq
     """Undo what ``user`` did to those of ``works`` that ``ids`` names by the change ``bulk_id``, in one transaction.
 
     What was trashed is restored, what was cancelled or moved gets its former time back, what was scheduled becomes a
-    draft. A work that cannot go back, since its time has passed or it is on its way, has its error in the result.
+    draft, and what was made ready for automations or kept from them is so no more. A work that cannot go back, since
+    its time has passed or it is on its way, has its error in the result.
     """
     # Asked by subject, for which there is an index.
     events = AuditEvent.objects.filter(subject_id__in=ids, user=user, params__bulk_id=str(bulk_id))
@@ -36,9 +39,11 @@ def undo_change(works: DeviationQuerySet, *, user: User, bulk_id: UUID, ids: Seq
 
 
 # In this order: what was cancelled with the trash has to be out of it before it can be scheduled.
-_TAKES_BACK = [
+_TAKES_BACK: list[tuple[str, Callable[..., BulkResult]]] = [
     ("deviation.trashed", restore_many),
     ("deviation.cancelled", schedule_many_as_before),
     ("deviation.rescheduled", schedule_many_as_before),
     ("deviation.scheduled", cancel_many),
+    ("deviation.ready", partial(set_many_ready, ready=False)),
+    ("deviation.not_ready", partial(set_many_ready, ready=True)),
 ]

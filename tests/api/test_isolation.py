@@ -116,6 +116,8 @@ CALLS: dict[tuple[str, str], Call] = {
     ("delete", "api/deviations/<pk>/schedule/"): Call(WRITE, "deviations/{work}/schedule/"),
     ("post", "api/deviations/<pk>/publish-now/"): Call(WRITE, "deviations/{work}/publish-now/"),
     ("post", "api/deviations/<pk>/retry/"): Call(WRITE, "deviations/{work}/retry/"),
+    ("post", "api/deviations/<pk>/ready/"): Call(WRITE, "deviations/{work}/ready/"),
+    ("post", "api/deviations/<pk>/not-ready/"): Call(WRITE, "deviations/{work}/not-ready/"),
     ("post", "api/deviations/<pk>/restore/"): Call(WRITE, "deviations/{work}/restore/"),
     ("get", "api/deviations/<pk>/attempts/"): Call(READ, "deviations/{work}/attempts/"),
     ("post", "api/deviations/<pk>/look-again/"): Call(WRITE, "deviations/{work}/look-again/"),

@@ -216,8 +216,10 @@ def test_what_does_not_name_the_version_of_now_changes_nothing(
         api.put(url_of(work, "schedule/"), {"scheduled_at": in_an_hour()}, format="json", headers=match),
         api.delete(url_of(work, "schedule/"), headers=match),
         api.post(url_of(work, "publish-now/"), headers=match),
+        api.post(url_of(work, "ready/"), headers=match),
+        api.post(url_of(work, "not-ready/"), headers=match),
     ]
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(412, "version_conflict")] * 5
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(412, "version_conflict")] * 7
     assert everything() == before
 
 
@@ -377,6 +379,56 @@ def test_what_is_on_its_way_answers_too_late(api: APIClient, account: DeviantArt
         assert everything() == before
 
 
+# --- ready for automations -------------------------------------------------------------------------------------------
+def test_a_draft_is_made_ready_for_automations_and_kept_from_them_again(
+    api: APIClient, account: DeviantArtAccount, make_work: MakeWork
+) -> None:
+    work = make_work(account)
+    assert api.get(url_of(work)).json()["ready_at"] is None
+    answer = api.post(url_of(work, "ready/"), headers={"If-Match": '"1"'})
+    since = Deviation.objects.get(pk=work.pk).ready_at
+    assert since is not None
+    assert datetime.fromisoformat(answer.json()["ready_at"]) == since
+    assert (answer.status_code, answer["ETag"]) == (200, '"2"')
+    answer = api.post(url_of(work, "not-ready/"), headers={"If-Match": '"2"'})
+    assert (answer.status_code, answer["ETag"], answer.json()["ready_at"]) == (200, '"3"', None)
+
+
+@pytest.mark.parametrize("action", ["ready", "not-ready"])
+def test_saying_it_twice_changes_nothing(
+    api: APIClient, account: DeviantArtAccount, make_work: MakeWork, action: str
+) -> None:
+    work = make_work(account, ready_at=clock.now() if action == "not-ready" else None)
+    first = api.post(url_of(work, f"{action}/"))
+    before = everything()
+    second = api.post(url_of(work, f"{action}/"))
+    assert (second.status_code, second.json()) == (200, first.json())
+    assert everything() == before
+
+
+def test_what_lies_in_the_trash_is_not_made_ready(
+    api: APIClient, account: DeviantArtAccount, make_work: MakeWork
+) -> None:
+    work = make_work(account, trashed_at=clock.now())
+    before = everything()
+    answer = api.post(url_of(work, "ready/"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_the_trash")
+    assert everything() == before
+
+
+def test_many_are_made_ready_or_kept_from_automations_by_one_call(
+    api: APIClient, account: DeviantArtAccount, make_work: MakeWork
+) -> None:
+    works, foreign = [make_work(account) for _number in range(2)], make_work(DeviantArtAccountFactory())
+    ids = [str(work.pk) for work in (*works, foreign)]
+    for action, ready in (("ready", 2), ("ready", 2), ("not_ready", 0)):
+        answer = api.post(f"{WORKS}bulk/", {"action": action, "ids": ids}, format="json")
+        assert [result["ok"] for result in answer.json()["results"]] == [True, True, False]
+        assert Deviation.objects.filter(ready_at__isnull=False).count() == ready
+    foreign.refresh_from_db()
+    assert (foreign.ready_at, foreign.version) == (None, 1)
+
+
 # --- trash -----------------------------------------------------------------------------------------------------------
 def test_a_deleted_work_lies_in_the_trash_and_can_be_restored(
     api: APIClient, account: DeviantArtAccount, make_work: MakeWork
@@ -418,6 +470,8 @@ def test_many_works_are_changed_by_one_call_with_a_result_for_each(
         ({"status": "failed", "reason_code": "refused"}, "cancel", "draft"),
         ({"status": "failed", "reason_code": "refused"}, "trash", "failed"),
         ({"status": "draft", "trashed_at": clock.now()}, "restore", "draft"),
+        ({"status": "draft"}, "ready", "draft"),
+        ({"status": "draft", "ready_at": clock.now()}, "not_ready", "draft"),
         (
             {"status": "draft", "previous_publish_at": clock.now() + timedelta(days=1)},
             "schedule_as_before",

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from deviations.models import Deviation
+from deviations.services.readying import set_many_ready
 from deviations.services.scheduling import cancel_many, publish_many_now, schedule_many
 from deviations.services.trashing import trash_many
 from deviations.services.undoing import undo_change
@@ -40,6 +41,22 @@ def test_what_was_scheduled_becomes_a_draft(works, artist, account, make_work, s
     result = schedule_many(works, user=artist, ids=[work.pk], scheduled_at=clock.now() + timedelta(days=1))
     (item,) = undo(works, artist, result).items
     assert (item.deviation.status, item.deviation.publish_at) == ("draft", None)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_what_was_made_ready_or_kept_from_automations_is_so_no_more(works, artist, account, make_work, ready):
+    work = make_work(account, ready_at=None if ready else clock.now())
+    result = set_many_ready(works, user=artist, ids=[work.pk], ready=ready)
+    (item,) = undo(works, artist, result).items
+    assert item.error is None
+    assert (Deviation.objects.get(pk=work.pk).ready_at is not None) != ready
+
+
+def test_what_was_ready_before_stays_so_when_others_are_taken_back(works, artist, account, make_work):
+    draft, ready = make_work(account), make_work(account, ready_at=clock.now())
+    result = set_many_ready(works, user=artist, ids=[draft.pk, ready.pk], ready=True)
+    undo(works, artist, result)
+    assert list(works.filter(ready_at__isnull=False)) == [ready]
 
 
 def test_what_was_moved_goes_back(works, artist, timed):
