@@ -51,6 +51,12 @@ def _number(label: Any, *, least: int = 0, css: str = "num short", **options: An
     return forms.IntegerField(required=False, label=label, widget=widget, **options)
 
 
+def _minutes_field(label: Any, *, most: int) -> forms.FloatField:
+    """Minutes, parts of them included, of what is kept in seconds; ``most`` is in seconds."""
+    widget = forms.NumberInput(attrs=_attrs("num short", aria_label=label, step="any"))
+    return forms.FloatField(required=False, label=label, min_value=0, max_value=most / 60, widget=widget)
+
+
 def _choice(choices: Any, **options: Any) -> forms.ChoiceField:
     widget = forms.Select(attrs=_attrs())
     return forms.ChoiceField(choices=choices, required=False, widget=widget, **options)
@@ -108,7 +114,9 @@ class AutomationForm(Part):
     weight_priority = _number(gettext_lazy("As I sorted them"))
     weight_title = _number(gettext_lazy("By title"))
     filter_tags = TagsField(
-        required=False, widget=forms.TextInput(attrs=_attrs(dir="auto", data_tags="tagfield", autocomplete="off"))
+        required=False,
+        label=gettext_lazy("Only with these tags"),
+        widget=forms.TextInput(attrs=_attrs(dir="auto", data_tags="tagfield", autocomplete="off")),
     )
     filter_tags_match = _choice(Automation.TagsMatch)
     filter_min_age_days = _number(gettext_lazy("At least so many days old"), css="num")
@@ -116,24 +124,9 @@ class AutomationForm(Part):
     filter_mature = _choice(Automation.Mature)
     filter_orientation = _choice(Automation.Orientation)
     spacing = _choice(Automation.Spacing)
-    jitter_min = forms.FloatField(
-        required=False,
-        min_value=0,
-        max_value=JITTER_MAX_SECONDS / 60,
-        widget=forms.NumberInput(attrs=_attrs("num short", min=0, max=60, step="any")),
-    )
-    jitter_max = forms.FloatField(
-        required=False,
-        min_value=0,
-        max_value=JITTER_MAX_SECONDS / 60,
-        widget=forms.NumberInput(attrs=_attrs("num short", min=0, max=60, step="any")),
-    )
-    catch_up = forms.FloatField(
-        required=False,
-        min_value=0,
-        max_value=CATCH_UP_MAX_SECONDS / 60,
-        widget=forms.NumberInput(attrs=_attrs("num short", min=0, step="any")),
-    )
+    jitter_min = _minutes_field(gettext_lazy("Least delay in minutes"), most=JITTER_MAX_SECONDS)
+    jitter_max = _minutes_field(gettext_lazy("Most delay in minutes"), most=JITTER_MAX_SECONDS)
+    catch_up = _minutes_field(gettext_lazy("Made up for within (minutes)"), most=CATCH_UP_MAX_SECONDS)
     counter = _number(gettext_lazy("Next number"), css="num short")
     stash_only = forms.BooleanField(required=False)
     version = forms.IntegerField(min_value=1, widget=forms.HiddenInput)
@@ -268,7 +261,9 @@ class RuleForm(Part):
     quiet_hours = _number(gettext_lazy("Hours of quiet"), least=1)
     max_per_week = _number(gettext_lazy("At most a week"), least=1)
     min_drafts_left = _number(gettext_lazy("Drafts left"), least=1)
-    priority = forms.IntegerField(required=False, widget=forms.NumberInput(attrs=_attrs("num short")))
+    priority = forms.IntegerField(
+        required=False, label=gettext_lazy("Priority"), widget=forms.NumberInput(attrs=_attrs("num short"))
+    )
     valid_from, valid_until = _day(), _day()
     on_blackout = _choice([("", gettext_lazy("As the holidays say")), *ScheduleRule.OnBlackout.choices])
 
@@ -329,7 +324,8 @@ class RuleForm(Part):
     def has_more(self) -> bool:
         """Whether anything is said in the part that is folded, so that it is open."""
         folded = ("quiet_hours", "max_per_week", "min_drafts_left", "valid_from", "valid_until", "on_blackout")
-        return any(self[name].value() or self[name].errors for name in (*folded, "priority"))
+        wrong = any(self[name].errors for name in (*folded, "priority", "anchor_local"))
+        return wrong or any(self[name].value() for name in folded)
 
     def said(self) -> RuleSaid:
         """The fields of `rules.SAID` that rules of this type have."""

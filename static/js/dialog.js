@@ -16,9 +16,9 @@ document.addEventListener("click", event => {
   dialog.close();
 });
 
-// What was asked has been answered; a refusal lands in #dialog as a new question.
+// What was asked has been answered; a refusal lands in #dialog as a new question. [data-asks] only looks something up.
 document.addEventListener("htmx:beforeOnLoad", ({ target, detail }) => {
-  if (detail.xhr.status < 400) {
+  if (detail.xhr.status < 400 && !target.matches("[data-asks]")) {
     target.closest("dialog")?.close();
     target.closest("[popover]")?.hidePopover();
   }

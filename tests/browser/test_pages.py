@@ -12,6 +12,13 @@ from deviations.models import Deviation
 from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Publication
+from tests.factories import (
+    AutomationFactory,
+    BlackoutFactory,
+    DefaultValueFactory,
+    ExecutionWorkFactory,
+    ScheduleRuleFactory,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -68,8 +75,24 @@ def studio(signed_in: str, account: DeviantArtAccount, make_work: Callable[..., 
         "time zone": "/zone/",
         "publish now": url("deviations:publish-now", args=[works["draft"].pk]),
         "dead link": "/nowhere/",
+        **_pages_of_automations(account),
     }
     return {name: f"{signed_in}{path}" for name, path in pages.items()}
+
+
+def _pages_of_automations(account: DeviantArtAccount) -> dict[str, str]:
+    """Of one with a rule of some types, a value that is filled in, and a run."""
+    automation = AutomationFactory(workspace=account.workspace, account=account, name="Evening sketch", color="#0f766e")
+    rule = ScheduleRuleFactory(automation=automation, weekdays=[0, 2], quiet_hours=6)
+    ScheduleRuleFactory(
+        automation=automation, type="weekday_slots", time_of_day=None, week_minutes=[540], week_numbers=[0]
+    )
+    DefaultValueFactory(automation=automation)
+    BlackoutFactory(account=account)
+    ExecutionWorkFactory(execution__rule=rule, execution__slot_at=clock.now())
+    rest = {"editor": "", "history": "history/", "run": "run/", "test": "test/", "delete": "delete/"}
+    pages = {f"automation {name}": f"/automations/{automation.pk}/{path}" for name, path in rest.items()}
+    return pages | {"automations": "/automations/", "ahead": "/automations/ahead/", "new": "/automations/new/"}
 
 
 # All colours come from tokens, and every pair of those is computed by isekai.devstack.contrast, light and dark.
