@@ -73,4 +73,5 @@ def run_benchmark(arguments: Sequence[str]) -> int:
         env = {**stack.environment, "ISEKAI_TIME_SCALE": "1", "DJANGO_SETTINGS_MODULE": "isekai.settings"}
         env |= {"PYTHONPATH": str(PROJECT), "LOG_LEVEL": "WARNING"}
         migrated = run_in_foreground([sys.executable, "manage.py", "migrate", "--noinput", "--verbosity", "0"], env)
-        return migrated or run_in_foreground([sys.executable, f"benchmarks/{name}.py", *options], env)
+        # Without the benchmarks' own folder in front, where `automations` is the benchmark and not the app.
+        return migrated or run_in_foreground([sys.executable, "-P", f"benchmarks/{name}.py", *options], env)
