@@ -89,6 +89,7 @@ class Detail:
     reasons_against: list[str] | None
     is_free: bool
     is_locked: bool
+    is_for_automations: bool
     status: str
 
     @property
@@ -115,6 +116,10 @@ class Detail:
     @property
     def can_retry(self) -> bool:
         return self.is_free and self.status == Status.FAILED
+
+    @property
+    def is_free_draft(self) -> bool:
+        return self.is_free and self.status == Status.DRAFT
 
     @property
     def is_scheduled(self) -> bool:
@@ -150,6 +155,7 @@ class Detail:
             reasons_against=[text for found in reasons_against(work).values() for text in found] if asks else None,
             is_free=is_free,
             is_locked=is_locked(work),
+            is_for_automations=work.ready_at is not None,
             status=work.status,
         )
 

@@ -1,6 +1,7 @@
 """What is done to all picked works at once: one request, one transaction, a result for each, and a way back."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from deviations.errors import DeviationError, TimeRefused
 from deviations.services.changing import BulkResult
+from deviations.services.readying import set_many_ready
 from deviations.services.scheduling import cancel_many, publish_many_now, schedule_many
 from deviations.services.trashing import restore_many, trash_many
 from deviations.services.undoing import undo_change
@@ -87,6 +89,26 @@ def publish(request: SignedInRequest) -> HttpResponse:
     if request.htmx:
         return render(request, "deviations/_confirm_publish.html", context)
     return page(request, "deviations/confirm_publish.html", context)
+
+
+@login_required
+@require_POST
+def ready(request: SignedInRequest) -> HttpResponse:
+    def told(count: int) -> str:
+        text = ngettext("%(count)s work is ready for automations", "%(count)s works are ready for automations", count)
+        return text % {"count": count}
+
+    return do(request, partial(set_many_ready, ready=True), told, can_undo=True)
+
+
+@login_required
+@require_POST
+def not_ready(request: SignedInRequest) -> HttpResponse:
+    def told(count: int) -> str:
+        text = ngettext("%(count)s work is kept from automations", "%(count)s works are kept from automations", count)
+        return text % {"count": count}
+
+    return do(request, partial(set_many_ready, ready=False), told, can_undo=True)
 
 
 @login_required

@@ -1,6 +1,7 @@
 """The page of one work, and everything that is done there."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from deviations.errors import DeviationError, TimeRefused
 from deviations.models import Deviation
 from deviations.services.changing import BulkResult
 from deviations.services.drafting import add_files, edit_deviation, move_files, remove_file
-from deviations.services.readying import note_opened
+from deviations.services.readying import note_opened, set_many_ready
 from deviations.services.scheduling import cancel_many, publish_now, retry_deviation, schedule_many
 from deviations.services.trashing import restore_deviation, trash_many
 from deviations.web.detail import Detail, is_locked
@@ -167,6 +168,16 @@ def publish(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def retry(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return act(request, find_work(request, pk), retry_deviation, _("We try again now."))
+
+
+# --- ready for automations -------------------------------------------------------------------------------------------
+@login_required
+@require_POST
+def ready(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Let automations take it (`on` is sent) or keep it from them."""
+    is_on = "on" in request.POST
+    text = _("Automations may take it.") if is_on else _("No automation takes it.")
+    return _act_undoably(request, pk, partial(set_many_ready, ready=is_on), text)
 
 
 # --- trash -----------------------------------------------------------------------------------------------------------

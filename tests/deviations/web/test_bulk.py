@@ -138,6 +138,45 @@ def test_publishing_many_now_makes_all_of_them_due(htmx, account, make_work, sen
     assert not page.all("button", data_key="z")  # DeviantArt takes nothing back
 
 
+# --- ready for automations -------------------------------------------------------------------------------------------
+def ready_ones() -> set[object]:
+    return set(Deviation.objects.filter(ready_at__isnull=False).values_list("pk", flat=True))
+
+
+def test_many_are_made_ready_for_automations_and_it_is_taken_back(htmx, account, make_work, read):
+    works = [make_work(account) for _ in range(2)]
+    page = read(htmx.post(url("ready"), picked(*works)))
+    assert "2 works are ready for automations" in page.words
+    assert ready_ones() == {work.pk for work in works}
+    assert "Undone for 2 works" in read(htmx.post(undo_of(page), picked(*works))).words
+    assert ready_ones() == set()
+
+
+def test_many_are_kept_from_automations_and_it_is_taken_back(htmx, account, make_work, read):
+    works = [make_work(account, ready_at=clock.now()) for _ in range(2)]
+    page = read(htmx.post(url("not-ready"), picked(*works)))
+    assert "2 works are kept from automations" in page.words
+    assert ready_ones() == set()
+    htmx.post(undo_of(page), picked(*works))
+    assert ready_ones() == {work.pk for work in works}
+
+
+@pytest.mark.parametrize(("action", "versions"), [("ready", [2, 1]), ("not-ready", [1, 2])])
+def test_making_them_ready_or_not_twice_changes_nothing(htmx, account, make_work, action, versions):
+    works = [make_work(account), make_work(account, ready_at=clock.now())]
+    for _twice in range(2):
+        assert htmx.post(url(action), picked(*works)).status_code == 200
+        assert [Deviation.objects.get(pk=work.pk).version for work in works] == versions
+
+
+def test_the_bar_offers_both_but_not_in_the_trash(plain, account, make_work, read):
+    make_work(account)
+    for query, there in (("", True), ("?status=trash", False)):
+        page = read(plain.get(reverse("deviations:works") + query))
+        for action in ("ready", "not-ready"):
+            assert bool(page.all("button", hx_post=url(action))) == there
+
+
 # --- the trash -------------------------------------------------------------------------------------------------------
 def test_many_go_into_the_trash_vanish_and_come_back_as_they_were(htmx, account, make_work, sent, read):
     draft, timed = make_work(account), scheduled(account)
@@ -159,7 +198,7 @@ def test_many_are_restored(htmx, account, make_work, read):
 
 
 # --- who, and what is no list ----------------------------------------------------------------------------------------
-ACTIONS = ["schedule", "unschedule", "publish-now", "trash", "restore"]
+ACTIONS = ["schedule", "unschedule", "publish-now", "ready", "not-ready", "trash", "restore"]
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -76,7 +76,7 @@ STATES = {
     ),
 }
 MAY = {
-    "draft": {"schedule", "publish-now", "trash", "edit"},
+    "draft": {"schedule", "publish-now", "ready", "trash", "edit"},
     "review": {"trash", "edit"},
     "scheduled": {"schedule", "publish-now", "unschedule", "trash", "edit"},
     "uploading": set(),
@@ -86,7 +86,7 @@ MAY = {
     "late": {"schedule", "publish-now", "unschedule", "trash", "edit"},
     "unknown": set(),
     "trashed": {"restore"},
-    "without an account": {"schedule", "publish-now", "trash", "edit"},
+    "without an account": {"schedule", "publish-now", "ready", "trash", "edit"},
 }
 
 
@@ -97,7 +97,7 @@ def test_a_page_offers_what_can_be_done_and_nothing_else(plain, account, read, s
     page = read(plain.get(url("work", work)))
     offered = {
         name
-        for name in ("schedule", "publish-now", "unschedule", "retry", "trash", "restore")
+        for name in ("schedule", "publish-now", "unschedule", "retry", "ready", "trash", "restore")
         if any(
             url(name, work) in {found.get("action"), found.get("href"), found.get("formaction")}
             for _tag, found in page.elements
@@ -123,7 +123,10 @@ ALL_URLS = [
     ("get", "state"),
     ("get", "card"),
     ("get", "publish-now"),
-    *[("post", name) for name in ("schedule", "unschedule", "publish-now", "retry", "trash", "restore", "add-file")],
+    *[
+        ("post", name)
+        for name in ("schedule", "unschedule", "publish-now", "retry", "ready", "trash", "restore", "add-file")
+    ],
 ]
 
 
@@ -453,6 +456,41 @@ def test_what_is_already_on_its_way_is_left_alone(htmx, account, read, action):
     assert "already on its way" in read(response).words
     work.refresh_from_db()
     assert work.status == "uploading"
+
+
+def switch_of(page) -> bool:
+    (found,) = page.all("input", id="ready-switch")
+    return "checked" in found
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_draft_is_switched_ready_for_automations_or_not_and_it_is_undone(htmx, account, make_work, read, ready):
+    work = make_work(account, ready_at=None if ready else clock.now())
+    assert switch_of(read(htmx.get(url("work", work)))) != ready
+    page = read(htmx.post(url("ready", work), {"on": "1"} if ready else {}))
+    assert switch_of(page) == ready
+    assert (Deviation.objects.get(pk=work.pk).ready_at is not None) == ready
+    (undo,) = [found["action"] for found in page.all("form") if "/undo/" in str(found.get("action"))]
+    htmx.post(undo, {"work": work.pk})
+    assert (Deviation.objects.get(pk=work.pk).ready_at is not None) != ready
+
+
+def test_switching_a_draft_ready_twice_is_harmless(htmx, account, make_work):
+    work = make_work(account)
+    for _twice in range(2):
+        assert htmx.post(url("ready", work), {"on": "1"}).status_code == 200
+    work.refresh_from_db()
+    assert (work.ready_at is not None, work.version) == (True, 2)
+
+
+def test_a_draft_is_made_ready_without_scripts(plain, account, make_work, read):
+    work = make_work(account)
+    response = plain.post(url("ready", work), {"on": "1"}, follow=True)
+    assert response.redirect_chain == [(url("work", work), 302)]
+    page = read(response)
+    assert switch_of(page)
+    assert "Your automations may take this draft" in page.words
+    assert not switch_of(read(plain.post(url("ready", work), follow=True)))
 
 
 def test_unscheduling_makes_a_draft_and_can_be_undone(htmx, account, sent, read):
