@@ -89,6 +89,16 @@ class NoWorkspace(AccountError):
         super().__init__(_("You are not a member of any workspace. Ask the person who runs this installation."))
 
 
+class OwnersOnly(AccountError):
+    """What holds for everybody in a workspace is said by its owners."""
+
+    code = "owners_only"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(_("Only an owner of the workspace can change this. Ask one of them."))
+
+
 class ConnectError(AccountError):
     """A login at DeviantArt that did not lead to what it was begun for, in our own words and codes."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import models
 
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, User, Workspace
 from isekai.logging import correlation_id
 
 
@@ -20,7 +20,7 @@ def record(verb: str, subject: models.Model, *, user: User | None = None, **para
 def audit_event(verb: str, subject: models.Model, *, user: User | None = None, **params: Any) -> AuditEvent:
     """What `record` writes, not written yet."""
     return AuditEvent(
-        workspace_id=getattr(subject, "workspace_id", None),
+        workspace_id=subject.pk if isinstance(subject, Workspace) else getattr(subject, "workspace_id", None),
         user=user,
         verb=verb,
         subject_type=subject._meta.model_name or "",

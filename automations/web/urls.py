@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern] = [
     path("automations/moves/", listing.moves, name="moves"),
     path("automations/pause/", listing.pause_all, name="pause-all"),
     path("automations/go-on/", listing.go_on_all, name="go-on-all"),
+    path("automations/new-drafts/", listing.new_drafts, name="new-drafts"),
     path("automations/reorder/", listing.reorder, name="reorder"),
     path("automations/<uuid:pk>/", editor.editor, name="editor"),
     path("automations/<uuid:pk>/preview/", editor.preview_unsaved, name="preview"),

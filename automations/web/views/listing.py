@@ -12,7 +12,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts.errors import AccountError
 from accounts.models import Workspace
+from accounts.services.workspaces import is_owner, set_drafts_are_ready, workspace_for
 from automations.errors import AutomationError, FieldsRefused
 from automations.services.arranging import duplicate as duplicate_automation
 from automations.services.arranging import reorder as reorder_automations
@@ -41,7 +43,16 @@ def listing(request: SignedInRequest) -> HttpResponse:
     context = _context(request)
     if request.htmx:
         return render(request, "automations/_list.html", context)
-    return page(request, "automations/list.html", context | {"here": "automations"})
+    return page(request, "automations/list.html", context | {"owned": _owned(request), "here": "automations"})
+
+
+def _owned(request: SignedInRequest) -> Workspace | None:
+    """The workspace that the pages show, if the reader may say what holds for all of it."""
+    try:
+        workspace = workspace_for(request.user)
+    except AccountError:
+        return None
+    return workspace if is_owner(workspace, request.user) else None
 
 
 def _context(request: SignedInRequest) -> dict[str, Any]:
@@ -161,6 +172,19 @@ def go_on_all(request: SignedInRequest) -> HttpResponse:
     held = [item.error for item in result.items if item.error is not None]
     text = _("Automations go on from their next slots.")
     return told(request, f"{text} {why(held[0])}" if held else text, to=LIST, is_error=bool(held))
+
+
+@login_required
+@require_POST
+def new_drafts(request: SignedInRequest) -> HttpResponse:
+    """Have new drafts be ready at once (`on` is sent), or only when somebody says so."""
+    is_on = "on" in request.POST
+    try:
+        set_drafts_are_ready(workspace_for(request.user), user=request.user, ready=is_on)
+    except AccountError as error:
+        return told(request, str(error), to=LIST, is_error=True)
+    text = _("New drafts are ready for automations at once.") if is_on else _("New drafts wait until you say so.")
+    return told(request, text, to=LIST)
 
 
 @login_required

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.models import User
+from accounts.models import AuditEvent, Membership, User, Workspace
 from automations.models import Automation, ScheduleRule
 from automations.services.planning import plan_anew
 from automations.web.sentences import sentence_of
@@ -210,6 +210,46 @@ def test_deleting_asks_first(request, read, automation, way):
     # Its form is sent without htmx: where it was asked from may be the page of what is gone.
     assert client.post(f"/automations/{automation.pk}/delete/").url == "/automations/"
     assert not Automation.objects.exists()
+
+
+# --- new drafts ------------------------------------------------------------------------------------------------------
+def wishes() -> set[Workspace]:
+    return set(Workspace.objects.filter(drafts_are_ready=True))
+
+
+@both
+def test_an_owner_switches_new_drafts_ready_at_once_and_off_again(request, plain, read, workspace, stranger, way):
+    client = request.getfixturevalue(way)
+    for _twice in range(2):
+        client.post("/automations/new-drafts/", {"on": "1"})
+        assert wishes() == {workspace}, "and not that of a stranger"
+    assert read(plain.get("/automations/")).all("input", id="new-drafts-switch", checked=None)
+    client.post("/automations/new-drafts/")
+    assert wishes() == set()
+    (switch,) = read(plain.get("/automations/")).all("input", id="new-drafts-switch")
+    assert "checked" not in switch
+
+
+@both
+def test_a_member_who_is_no_owner_has_no_such_switch_and_is_refused(request, plain, read, artist, workspace, way):
+    Membership.objects.filter(user=artist, workspace=workspace).update(role=Membership.Role.MEMBER)
+    assert not read(plain.get("/automations/")).all("input", id="new-drafts-switch")
+    answer = request.getfixturevalue(way).post("/automations/new-drafts/", {"on": "1"}, follow=True)
+    assert "Only an owner of the workspace can change this." in read(answer).words
+    assert wishes() == set()
+    assert not AuditEvent.objects.exists()
+
+
+def test_whoever_has_no_workspace_has_no_such_switch_either(plain, read, artist):
+    Membership.objects.filter(user=artist).delete()
+    assert not read(plain.get("/automations/")).all("input", id="new-drafts-switch")
+    answer = plain.post("/automations/new-drafts/", {"on": "1"}, follow=True)
+    assert "not a member of any workspace" in read(answer).words
+
+
+def test_nobody_switches_it_who_is_not_signed_in(client, workspace):
+    assert "sign-in" in client.post("/automations/new-drafts/", {"on": "1"}).url
+    assert wishes() == set()
 
 
 # --- the reader's own zone -------------------------------------------------------------------------------------------
