@@ -492,6 +492,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ActionEnum": "deviations.api.serializers.BulkSerializer.ACTIONS",
         "DisplayResolutionEnum": "deviations.models.Deviation.DisplayResolution",
+        "KindEnum": "deviations.models.Deviation.Kind",
+        "OutcomeEnum": "publisher.models.Attempt.Outcome",
+        "ExecutionKindEnum": "automations.models.Execution.Kind",
+        "ExecutionOutcomeEnum": "automations.models.Execution.Outcome",
         "MethodEnum": "automations.models.Automation.Method",
         "UnmixedMethodEnum": "automations.api.serializers.PartSerializer.METHODS",
     },

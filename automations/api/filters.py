@@ -1,7 +1,7 @@
 import django_filters  # type: ignore[import-untyped]  # it has no types
 from django.utils.translation import gettext_lazy as _
 
-from automations.models import Automation
+from automations.models import Automation, Execution
 
 
 class AutomationFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
@@ -18,4 +18,19 @@ class AutomationFilter(django_filters.FilterSet):  # type: ignore[misc]  # as ab
 
     class Meta:
         model = Automation
+        fields: list[str] = []
+
+
+class ExecutionFilter(django_filters.FilterSet):  # type: ignore[misc]  # as above
+    """Which slots a history shows."""
+
+    outcome = django_filters.MultipleChoiceFilter(choices=Execution.Outcome.choices, label=_("What became of them"))
+    kind = django_filters.ChoiceFilter(choices=Execution.Kind.choices, label=_("By a rule, or by hand"))
+    rule = django_filters.UUIDFilter(field_name="rule_id", label=_("The rule"))
+    run = django_filters.UUIDFilter(field_name="run_id", label=_("What was done in one go"))
+    since = django_filters.IsoDateTimeFilter(field_name="slot_at", lookup_expr="gte", label=_("From this moment on"))
+    until = django_filters.IsoDateTimeFilter(field_name="slot_at", lookup_expr="lt", label=_("Before this moment"))
+
+    class Meta:
+        model = Execution
         fields: list[str] = []

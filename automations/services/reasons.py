@@ -133,6 +133,22 @@ _SENTENCES: dict[str, Promise | str | Callable[["_Params"], str]] = {
 }
 
 
+# --- what an undo leaves as it is ------------------------------------------------------------------------------------
+def explain_left(code: str, title: str) -> str:
+    """Why a work is left when a run is undone; see `undoing.Left`."""
+    return str(_LEFT.get(code, _LEFT["busy"])) % {"title": title or _("Untitled")}
+
+
+_LEFT: dict[str, Promise | str] = {
+    "published": gettext_lazy("“%(title)s” is published."),
+    "on_its_way": gettext_lazy("“%(title)s” is on its way already."),
+    "moved": gettext_lazy("“%(title)s” has another time by now."),
+    "taken_back": gettext_lazy("“%(title)s” was a draft already."),
+    "trashed": gettext_lazy("“%(title)s” is in the trash."),
+    "busy": gettext_lazy("“%(title)s” is being changed at this moment."),
+}
+
+
 # --- where a preview may come out otherwise --------------------------------------------------------------------------
 def explain_change(code: str) -> str:
     """What would change a preview; see `previewing.may_change_because`."""

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from accounts.models import User
 from automations import slots
 from automations.models import Automation, Execution, ExecutionWork
 from automations.services.previewing import Preview, PreviewedSlot
-from automations.services.reasons import explain
+from automations.services.reasons import explain, explain_left
 from automations.services.testing import Judged
 from automations.services.undoing import Undone
 from automations.web.sentences import chosen, sentence_of
@@ -36,14 +36,6 @@ STATUS = {
     Outcome.NOT_TAKEN: "decision",
     Outcome.CANCELLED: "draft",
     Outcome.UNDONE: "draft",
-}
-LEFT = {
-    "published": gettext_lazy("is published"),
-    "on_its_way": gettext_lazy("is on its way already"),
-    "moved": gettext_lazy("has another time by now"),
-    "taken_back": gettext_lazy("was a draft already"),
-    "trashed": gettext_lazy("is in the trash"),
-    "busy": gettext_lazy("is being changed at this moment"),
 }
 
 
@@ -300,8 +292,5 @@ def undone_sentence(undone: Undone) -> str:
     """What was taken back, and of the rest how much and why."""
     count = len(undone.taken_back)
     text = ngettext("%(count)s work is a draft again.", "%(count)s works are drafts again.", count) % {"count": count}
-    rest = [
-        _("“%(title)s” %(is)s.") % {"title": left.deviation.title or _("Untitled"), "is": LEFT[left.code]}
-        for left in undone.left
-    ]
+    rest = [explain_left(left.code, left.deviation.title) for left in undone.left]
     return " ".join([text, *rest])

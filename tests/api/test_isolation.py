@@ -146,6 +146,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ),
     ("post", "api/automations/<pk>/duplicate/"): Call(WRITE, "automations/{automation}/duplicate/"),
     ("get", "api/automations/<pk>/zone-moves/"): Call(READ, "automations/{automation}/zone-moves/?zone=Asia/Tokyo"),
+    ("get", "api/automations/preview/"): Call(READ, "automations/preview/"),
+    ("get", "api/automations/<pk>/preview/"): Call(READ, "automations/{automation}/preview/"),
+    ("post", "api/automations/<pk>/run/"): Call(WRITE, "automations/{automation}/run/"),
+    ("get", "api/automations/<pk>/test/"): Call(READ, "automations/{automation}/test/"),
+    # 409: it has not run yet.
+    ("post", "api/automations/<pk>/undo/"): Call(WRITE, "automations/{automation}/undo/"),
+    ("get", "api/automations/<pk>/executions/"): Call(READ, "automations/{automation}/executions/"),
     ("get", "api/automations/<pk>/rules/"): Call(READ, "automations/{automation}/rules/"),
     ("post", "api/automations/<pk>/rules/"): Call(
         WRITE, "automations/{automation}/rules/", lambda _world: {"type": "fixed_time", "time_of_day": "09:00"}
@@ -392,6 +399,7 @@ def test_lists_show_nothing_of_others(mine: World, theirs: World) -> None:
         "accounts/",
         "automations/",
         f"automations/?account={theirs.account.pk}",
+        "automations/preview/",
         f"accounts/{mine.account.pk}/blackouts/",
     ):
         answer = browser_of(mine.user).get(f"/api/{path}")
