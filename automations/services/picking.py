@@ -283,7 +283,8 @@ _ORDERS = {
 # By chance: each draft has a key, a hash of its id, and the keys are cut into equal cells with some drafts in each. A
 # draw names a cell and a place in it, of more places than any cell has drafts; one that meets an empty place, or what
 # may not be taken, is drawn again. So each draft is met as often as every other one, however unevenly their keys lie,
-# and a few dozens are looked at. How many there are is guessed from where the first ones lie, which no draw depends on.
+# and a few dozens are looked at. How many there are is guessed from how far it is to the next key from each of so many
+# marks: one by one, since for a few dozens in a row PostgreSQL sorts all where it takes a workspace for a small one.
 # Where there are few, or nearly none of them may be taken, those that may are put into a drawn order.
 _KEY = "uuid_hash_extended(d.id, 0)"
 _GUESSED_FROM, _IN_A_CELL, _PLACES, _DRAWS, _BITS_LEAST = 32, 8, 64, 1000, 3
@@ -296,9 +297,14 @@ def _by_chance(eligible: str) -> str:
     return f"""
         SELECT met.id, met.account_id FROM (
             SELECT floor(
-                ln({_GUESSED_FROM / _IN_A_CELL} * {2.0**64} / (max(key)::float8 + {2.0**63} + 1)) / ln(2.0::float8)
+                ln({_GUESSED_FROM / _IN_A_CELL} * {2.0**64} / sum(first.key::float8 - mark.key::float8 + 1))
+                    / ln(2.0::float8)
             )::integer AS bits
-            FROM (SELECT {_KEY} AS key FROM {_TABLE} AS d WHERE {there} ORDER BY {_KEY} LIMIT {_GUESSED_FROM}) AS f
+            FROM generate_series({-_GUESSED_FROM // 2}, {_GUESSED_FROM // 2 - 1}) AS part (n)
+            CROSS JOIN LATERAL (SELECT part.n::bigint << {64 - _GUESSED_FROM.bit_length() + 1} AS key) AS mark
+            CROSS JOIN LATERAL (
+                SELECT {_KEY} AS key FROM {_TABLE} AS d WHERE {there} AND {_KEY} >= mark.key ORDER BY {_KEY} LIMIT 1
+            ) AS first
             HAVING count(*) = {_GUESSED_FROM}
         ) AS cells, LATERAL (
             SELECT found.id, found.account_id

@@ -22,6 +22,7 @@ from deviations.models import Deviation, DeviationFile
 from deviations.services.readiness import reasons_against
 from isekai import clock
 from isekai.ids import new_id
+from tests.automations.ticking import make_drafts
 from tests.factories import (
     AutomationFactory,
     DefaultValueFactory,
@@ -297,6 +298,36 @@ def test_by_chance_each_draft_is_met_as_often_as_every_other_one(
     assert set(met) <= {UUID(int=number) for number in range(step, count + 1, step)}
     shares = [met[UUID(int=number)] for number in range(step, count + 1, step)]
     assert sum((share - 8) ** 2 / 8 for share in shares) < most
+
+
+def test_a_draw_looks_at_some_dozens_also_in_a_workspace_that_is_much_larger_than_others(
+    automation: Automation,
+) -> None:
+    """PostgreSQL takes every workspace for one of average size, and may rather sort what it thinks are few."""
+    automation.method = "random"
+    make_drafts(automation.workspace, 3000, made_at=NOON)
+    for _number in range(60):
+        make_drafts(workspace_of(UserFactory()), 5, made_at=NOON)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deviations_deviation, deviations_deviationfile")
+        with CaptureQueriesContext(connection) as captured:
+            picked(automation)
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured[-1]['sql']}")
+        explained = cursor.fetchone()[0]
+    assert 32 < rows_read(explained) < 1000
+
+
+def rows_read(node: Any) -> float:
+    """Of the table of works, by all parts of a plan; those that a filter threw away too."""
+    if isinstance(node, list):
+        return sum(map(rows_read, node))
+    if not isinstance(node, dict):
+        return 0
+    rows = 0.0
+    if node.get("Relation Name") == "deviations_deviation":
+        each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        rows = each * node["Actual Loops"]
+    return rows + sum(rows_read(value) for value in node.values())
 
 
 def test_chance_is_decided_by_the_seed_the_rule_and_the_slot_alone(automation: Automation) -> None:
