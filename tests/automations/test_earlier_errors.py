@@ -10,11 +10,12 @@ from django.db import connection
 
 from accounts.models import DeviantArtAccount, User
 from automations.errors import LastRule, Running
-from automations.models import Automation, ExecutionWork, ScheduleRule
+from automations.models import Automation, Execution, ExecutionWork, ScheduleRule
 from automations.services.materialising import schedule_due
 from automations.services.rules import edit_rule
 from automations.services.saving import delete_automation, edit_automation
 from automations.services.switching import switch_off, switch_on
+from automations.services.testing import judge_minute
 from deviations.models import Deviation
 from deviations.services.drafting import edit_deviation
 from deviations.services.scheduling import cancel_schedule
@@ -390,3 +391,15 @@ def test_a_filter_by_days_can_be_taken_back(account: DeviantArtAccount, set_cloc
     set_clock(at(8, 1))
     schedule_due()
     assert times_of(automation) == ["07 09:00"]
+
+
+def test_a_test_says_of_each_rule_whether_it_fires_and_why_not(account: DeviantArtAccount, set_clock: SetClock) -> None:
+    """A test told what the automation says, and judged nothing."""
+    (draft,) = make_drafts(account.workspace, 1, made_at=at(0))
+    automation = make_automation(account, daily(9), daily(9, weekdays=[6], priority=1), daily(10, priority=2))
+    judged = judge_minute(automation, at=at(9))
+    fires, on_sundays, later = judged.rules
+    assert (fires.fires, [take.draft for take in fires.decision.takes] if fires.decision else None) == (True, [draft])
+    assert [bool(each.against) for each in (on_sundays, later)] == [True, True]
+    draft.refresh_from_db()
+    assert (draft.status, Execution.objects.count()) == ("draft", 0)
