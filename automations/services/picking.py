@@ -92,10 +92,11 @@ def pick(wants: Sequence[Want], *, now: datetime, taken: Collection[UUID] = ()) 
         return []
     rows: list[dict[str, Any]] = []
     places: dict[UUID, int] = defaultdict(int)
+    known: dict[Any, int] = {}
     for want in wants:
         workspace_id = want.automation.workspace_id
         places[workspace_id] += 1
-        rows.append(_row(want, places[workspace_id], now))
+        rows.append(_row(want, places[workspace_id], now, alike=_alike(want, now, known)))
     with prepared_cursor() as cursor:
         cursor.execute(_statement(rows), {"wants": json.dumps(rows, default=str), "taken": list(taken)})
         found = {(row[0], row[1]): row[2:] for row in cursor.fetchall()}
@@ -106,7 +107,23 @@ def pick(wants: Sequence[Want], *, now: datetime, taken: Collection[UUID] = ()) 
     return picks
 
 
-def _row(want: Want, no: int, now: datetime) -> dict[str, Any]:
+def _alike(want: Want, now: datetime, known: dict[Any, int]) -> int:
+    """A number that wants share of which the later ones find nothing once one of them has found nothing; else 0.
+
+    They are of one automation, and what they may take becomes only less from one to the next: nothing comes of age, is
+    closed in an editor, or fits between its neighbours meanwhile.
+    """
+    automation = want.automation
+    comes_of_age = automation.filter_min_age_days is not None or automation.filter_max_age_days is not None
+    is_spaced = automation.spacing != Automation.Spacing.NONE
+    is_before_some_are_closed = want.decided_at is not None and want.decided_at < now + OPEN
+    if comes_of_age or is_spaced or is_before_some_are_closed:
+        return 0
+    key = (automation.pk, want.decided_at is None, want.accounts, frozenset(want.never), want.least_left)
+    return known.setdefault(key, len(known) + 1)
+
+
+def _row(want: Want, no: int, now: datetime, *, alike: int) -> dict[str, Any]:
     """What the statement has to know of a want."""
     automation, day = want.automation, want.slot.local_date
     filling = want.filling
@@ -137,6 +154,7 @@ def _row(want: Want, no: int, now: datetime) -> dict[str, Any]:
         "makes_mature": filling.makes_mature,
         "mature_unless_said": filling.mature_unless_said,
         "has_level": filling.has_mature_level,
+        "alike": alike,
     }
 
 
@@ -163,7 +181,7 @@ _COLUMNS = """
     never uuid[], account_id uuid, accounts uuid[], any_account boolean, made_before timestamptz, made_from timestamptz,
     tags text[], all_tags text[], galleries uuid[], templates uuid[], mature boolean, orientation text, spacing text,
     least_left integer, title text, tags_replaced boolean, mode text, makes_mature boolean, mature_unless_said boolean,
-    has_level boolean
+    has_level boolean, alike integer
 """
 
 _TABLE, _FILES = Deviation._meta.db_table, DeviationFile._meta.db_table
@@ -343,14 +361,20 @@ def _statement(rows: Sequence[dict[str, Any]]) -> str:
                 f"SELECT d.id, d.account_id FROM {_TABLE} AS d WHERE {chosen_from} ORDER BY {_ORDERS[method]} LIMIT 1"  # noqa: S608
             )
         # One of the branches is for this row; the others are not even begun.
-        branches.append(f"(SELECT * FROM ({choice}) AS by_{method} WHERE w.method = '{method}' LIMIT 1)")  # noqa: S608
+        mine = f"w.method = '{method}' AND w.alike <> ALL (s.spent)"
+        branches.append(f"(SELECT * FROM ({choice}) AS by_{method} WHERE {mine} LIMIT 1)")  # noqa: S608
     few, enough = "", ""
     if any(row["least_left"] for row in rows):
         few = f"""
             CROSS JOIN LATERAL (
-                SELECT w.least_left > 0 AND w.least_left > (
-                    SELECT count(*) FROM (SELECT 1 FROM {_TABLE} AS d WHERE {eligible} LIMIT w.least_left) AS counted
-                ) AS left
+                SELECT CASE
+                    WHEN w.least_left = 0 THEN false
+                    WHEN -w.alike = ANY (s.spent) THEN true
+                    ELSE w.least_left > (
+                        SELECT count(*)
+                        FROM (SELECT 1 FROM {_TABLE} AS d WHERE {eligible} LIMIT w.least_left) AS counted
+                    )
+                END AS left
             ) AS few
         """  # noqa: S608
         enough = "WHEN few.left THEN 'few_left'"
@@ -360,10 +384,10 @@ def _statement(rows: Sequence[dict[str, Any]]) -> str:
     return f"""
         WITH RECURSIVE wanted AS MATERIALIZED (
             SELECT * FROM jsonb_to_recordset(%(wants)s::jsonb) AS wanted ({_COLUMNS})
-        ), step (workspace_id, no, id, reason, taken, taken_at, taken_by) AS (
+        ), step (workspace_id, no, id, reason, taken, taken_at, taken_by, spent) AS (
             SELECT DISTINCT workspace_id, 0, NULL::uuid, NULL::text, %(taken)s::uuid[],
                 array_fill(NULL::timestamptz, ARRAY[cardinality(%(taken)s::uuid[])]),
-                array_fill(NULL::uuid, ARRAY[cardinality(%(taken)s::uuid[])])
+                array_fill(NULL::uuid, ARRAY[cardinality(%(taken)s::uuid[])]), ARRAY[]::integer[]
             FROM wanted
             UNION ALL
             SELECT s.workspace_id, w.no, chosen.id,
@@ -371,7 +395,10 @@ def _statement(rows: Sequence[dict[str, Any]]) -> str:
                 CASE WHEN chosen.id IS NULL THEN s.taken ELSE s.taken || chosen.id END,
                 CASE WHEN chosen.id IS NULL THEN s.taken_at ELSE s.taken_at || w.slot_at END,
                 CASE WHEN chosen.id IS NULL THEN s.taken_by
-                    ELSE s.taken_by || coalesce(w.account_id, chosen.account_id, w.accounts[1]) END
+                    ELSE s.taken_by || coalesce(w.account_id, chosen.account_id, w.accounts[1]) END,
+                CASE WHEN chosen.id IS NULL AND w.alike > 0 AND w.alike <> ALL (s.spent) AND -w.alike <> ALL (s.spent)
+                    THEN s.spent || {"CASE WHEN few.left THEN -w.alike ELSE w.alike END" if few else "w.alike"}
+                    ELSE s.spent END
             FROM step AS s
             JOIN wanted AS w ON w.workspace_id = s.workspace_id AND w.no = s.no + 1
             {few}

@@ -126,11 +126,14 @@ def preview(
         *(ahead.shown(decision) for decision in decisions[len(made.turns) :]),
         *ahead.blacked_out(until=end, but=made.keys),
     ]
+    # As they are decided: see `in_order`.
     order = {each.pk: place for place, each in enumerate(automations)}
-    shown.sort(
-        key=lambda slot: (slot.at, order[slot.automation.pk], slot.rule.priority if slot.rule else 0, slot.ordinal)
-    )
+    shown.sort(key=lambda slot: (slot.at, order[slot.automation.pk], *_place_of(slot.rule), slot.ordinal))
     return Preview(now, end, shown, is_cut=end < (until or now + FURTHEST))
+
+
+def _place_of(rule: ScheduleRule | None) -> tuple[int, str]:
+    return (rule.priority, str(rule.pk)) if rule else (0, "")
 
 
 def may_change_because(automation: Automation, rules: Iterable[ScheduleRule]) -> list[str]:

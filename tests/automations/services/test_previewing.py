@@ -172,6 +172,39 @@ def test_a_draft_that_is_open_now_is_shown_for_slots_that_are_decided_later(auto
     assert [slot.works[0].deviation_id for slot in seen.slots] == [second.pk, first.pk]
 
 
+@pytest.mark.usefixtures("at_noon")
+def test_a_slot_finds_what_an_earlier_one_could_not_have_yet(automation: Automation):
+    planned(automation, time_of_day=time(12, 30))
+    (draft,) = drafts(automation.workspace, 1)
+    Deviation.objects.update(opened_at=NOON)
+    seen = preview(automation.workspace, until=NOON + 3 * DAYS)
+    assert [slot.reason_code or slot.works[0].deviation_id for slot in seen.slots] == [
+        "none_left",
+        draft.pk,
+        "none_left",
+    ]
+    # It comes of age between two slots.
+    Deviation.objects.update(opened_at=None, created_at=NOON)
+    Automation.objects.update(filter_min_age_days=2)
+    seen = preview(automation.workspace, until=NOON + 3 * DAYS)
+    assert [slot.reason_code or slot.works[0].deviation_id for slot in seen.slots] == [
+        "none_left",
+        "none_left",
+        draft.pk,
+    ]
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_where_one_automation_finds_nothing_another_still_does(automation: Automation):
+    other = AutomationFactory(workspace=automation.workspace, account=automation.account, position=1)
+    Automation.objects.filter(pk=automation.pk).update(filter_tags=["fox"])
+    planned(automation), planned(other, min_drafts_left=2)
+    drafts(automation.workspace, 3)
+    seen = preview(automation.workspace, until=NOON + 4 * DAYS)
+    assert [slot.reason_code or slot.outcome for slot in seen.of(automation)] == ["none_left"] * 4
+    assert [slot.reason_code or slot.outcome for slot in seen.of(other)] == ["scheduled"] * 2 + ["few_left"] * 2
+
+
 def test_what_is_made_already_is_shown_as_it_is_scheduled(automation: Automation, set_clock: SetClock):
     set_clock(at(7, 30))
     planned(automation)
@@ -331,7 +364,7 @@ DRAFTS = st.lists(st.tuples(st.sampled_from(["fox", "moth"]), st.booleans(), st.
 
 
 @settings(
-    max_examples=12,
+    max_examples=20,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     # An example is hours of ticks.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
