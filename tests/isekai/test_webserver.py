@@ -36,7 +36,7 @@ class Web:
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log()
         try:
-            return requests.get(f"{self.url}/health", timeout=5).ok
+            return requests.get(f"{self.url}/health", timeout=30).ok
         except requests.ConnectionError:
             return False
 
