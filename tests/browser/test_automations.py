@@ -186,11 +186,9 @@ def test_rows_change_places_by_hand_and_by_keys(page: Page, signed_in: str, auto
             workspace=automation.workspace, account=automation.account, name=f"Number {place}", position=place
         )
 
-    def names() -> list[str]:
-        return page.locator(".automationrow h2").all_inner_texts()
-
+    names = page.locator(".automationrow h2")
     page.goto(f"{signed_in}/automations/")
-    assert names() == ["Evening sketch", "Number 1", "Number 2"]
+    expect(names).to_have_text(["Evening sketch", "Number 1", "Number 2"])
     page.get_by_role("button", name="Move Number 2 up").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".automationrow h2").nth(1)).to_have_text("Number 2")
@@ -205,8 +203,8 @@ def test_rows_change_places_by_hand_and_by_keys(page: Page, signed_in: str, auto
     page.mouse.move(start["x"] + 5, end["y"] + 4, steps=8)
     page.mouse.up()
     wait_until(lambda: Automation.objects.get(name="Number 1").position == 0)
-    expect(page.locator(".automationrow h2").first).to_have_text("Number 1")
-    assert list(Automation.objects.order_by("position").values_list("name", flat=True)) == names()
+    expect(names.first).to_have_text("Number 1")
+    expect(names).to_have_text(list(Automation.objects.order_by("position").values_list("name", flat=True)))
 
 
 def test_pages_of_automations_fit_a_phone(page: Page, signed_in: str, automation: Automation, drafts):
