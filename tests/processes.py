@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +44,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def real_processes(sandbox: SandboxProcess) -> Iterator["Processes"]:
+    """Real processes of ours against the ``sandbox``, emptied first, in a test whose tables are cleaned up after it."""
+    sandbox.reset()
+    with Processes(sandbox) as processes:
+        yield processes
+    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 class Processes:

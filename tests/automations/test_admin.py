@@ -17,7 +17,6 @@ from accounts.models import AuditEvent, User
 from automations.models import Automation, Blackout, Execution, ScheduleRule
 from automations.services.saving import edit_automation
 from tests.automations.holding import batch_holding
-from tests.automations.unchanged import everything
 from tests.deviations.races import beside
 from tests.factories import (
     AutomationFactory,
@@ -27,6 +26,7 @@ from tests.factories import (
     ExecutionWorkFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import everything
 
 pytestmark = pytest.mark.django_db
 OURS = [model for model in admin.site._registry if model._meta.app_label == "automations"]

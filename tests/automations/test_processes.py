@@ -16,7 +16,7 @@ from deviations.models import Deviation
 from isekai import clock
 from tests.automations.ticking import MINUTE, make_automation, make_drafts
 from tests.connecting import connected_account
-from tests.processes import Processes, wait_until
+from tests.processes import Processes, real_processes, wait_until
 from tests.sandbox_process import SandboxProcess
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
@@ -36,15 +36,8 @@ def sandbox() -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
-    sandbox.reset()
-    with Processes(sandbox) as processes:
+    with real_processes(sandbox) as processes:
         yield processes
-    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from deviations.services.scheduling import cancel_schedule
 from tests.automations.dying import Clock, Death, OtherBeat, monitoring, tick
 from tests.automations.slots import oracle
 from tests.automations.ticking import DAY, MINUTE, MONDAY, at, make_automation, make_drafts
-from tests.automations.unchanged import everything
 from tests.factories import DeviantArtAccountFactory, UserFactory, workspace_of
+from tests.unchanged import everything
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sent")]
 

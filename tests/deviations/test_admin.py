@@ -15,8 +15,8 @@ from deviations.models import Deviation, DeviationFile, FileVariant, Upload
 from deviations.services.scheduling import publish_now
 from isekai import clock
 from isekai.ids import new_id
-from tests.deviations.unchanged import everything
 from tests.factories import PublishVariantFactory
+from tests.unchanged import everything
 
 MakeWork = Callable[..., Deviation]
 OURS = [model for model in admin.site._registry if model._meta.app_label == "deviations"]

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
 from redis import Redis
 
 from accounts.services.tokens import Token
@@ -15,7 +14,7 @@ from publisher.models import Worker
 from publisher.services import heartbeat, job, recognising
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
-from tests.processes import Processes
+from tests.processes import Processes, real_processes
 from tests.publisher.works import put
 from tests.sandbox_process import SandboxProcess
 
@@ -73,12 +72,5 @@ def make_due(transactional_db: None) -> Callable[..., Deviation]:
 @pytest.fixture
 def system(transactional_db: None, sandbox: SandboxProcess) -> Iterator[Processes]:
     """Real processes of ours against the ``sandbox`` of the module that asks, emptied first."""
-    sandbox.reset()
-    with Processes(sandbox) as processes:
+    with real_processes(sandbox) as processes:
         yield processes
-    # The sessions of killed processes may not have ended yet, and would block the clean-up of the tables.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )

@@ -13,7 +13,6 @@ from accounts.models import AuditEvent, DeviantArtAccount, User, Workspace
 from automations.models import Automation
 from isekai.ids import new_id
 from tests.automations.api.conftest import NOON
-from tests.automations.unchanged import everything
 from tests.factories import (
     AutomationFactory,
     DefaultValueFactory,
@@ -21,6 +20,7 @@ from tests.factories import (
     UserFactory,
     workspace_of,
 )
+from tests.unchanged import everything
 
 LIST = "/api/automations/"
 AT_NINE = {"type": "fixed_time", "time_of_day": "09:00"}

@@ -9,8 +9,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import DeviantArtAccount, Workspace
 from automations.models import Automation, Blackout
-from tests.automations.unchanged import everything
 from tests.factories import AutomationFactory, DeviantArtAccountFactory, ScheduleRuleFactory
+from tests.unchanged import everything
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from automations.services.planning import plan_anew
 from deviations.models import Deviation
 from tests.automations.api.conftest import NOON
 from tests.automations.api.test_automations import assert_nothing_happens, post, url_of
-from tests.automations.unchanged import everything
 from tests.factories import (
     AutomationFactory,
     DefaultValueFactory,
@@ -19,6 +18,7 @@ from tests.factories import (
     ReadyDraftFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import everything
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noon", "sent")]
 

@@ -13,8 +13,8 @@ from automations.models import Automation, DefaultValue, ScheduleRule
 from automations.services import saving
 from automations.services.arranging import duplicate, duplicate_many, reorder
 from automations.services.saving import create_automation, delete_automation
-from tests.automations.unchanged import assert_refused
 from tests.factories import AutomationFactory, DefaultValueFactory, ScheduleRuleFactory
+from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
 

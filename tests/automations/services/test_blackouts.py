@@ -12,8 +12,8 @@ from automations.models import Automation, Blackout
 from automations.services import blackouts
 from automations.services.blackouts import add_blackout, edit_blackout, remove_blackout
 from automations.services.saving import create_automation
-from tests.automations.unchanged import assert_refused
 from tests.factories import BlackoutFactory, DeviantArtAccountFactory
+from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
 SetClock = Callable[[datetime], None]

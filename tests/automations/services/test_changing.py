@@ -19,9 +19,9 @@ from automations.services.saving import create_automation, delete_automation, de
 from automations.services.switching import pause_many, switch_off, switch_on
 from deviations.services import changing as works
 from tests.automations.holding import batch_holding
-from tests.automations.unchanged import assert_refused, everything
 from tests.deviations.races import at_once, beside
 from tests.factories import AutomationFactory, ExecutionFactory, ScheduleRuleFactory
+from tests.unchanged import assert_refused, everything
 
 ROUNDS = 6
 

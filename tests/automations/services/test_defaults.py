@@ -10,8 +10,8 @@ from automations.models import Automation, DefaultValue
 from automations.services.defaults import add_default, edit_default, remove_default
 from automations.services.saving import delete_automation
 from isekai.ids import new_id
-from tests.automations.unchanged import assert_refused
 from tests.factories import AutomationFactory
+from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
 GALLERY = str(new_id())

@@ -12,8 +12,8 @@ from automations.models import Automation, ScheduleRule
 from automations.services.editing import DefaultSaid, RuleSaid, Said, edit_as_a_whole, preview_as_a_whole
 from automations.services.previewing import preview
 from isekai.ids import new_id
-from tests.automations.unchanged import assert_refused, everything
 from tests.factories import AutomationFactory, DefaultValueFactory, ReadyDraftFactory, ScheduleRuleFactory
+from tests.unchanged import assert_refused, everything
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent", "at_noon")]
 

@@ -13,8 +13,8 @@ from automations.services.planning import plan_anew
 from automations.services.reasons import _SENTENCES, explain
 from automations.services.testing import RuleJudged, judge_minute
 from deviations.models import Deviation
-from tests.automations.unchanged import everything
 from tests.factories import AutomationFactory, BlackoutFactory, ReadyDraftFactory, ScheduleRuleFactory
+from tests.unchanged import everything
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 

@@ -20,7 +20,6 @@ from automations.services.planning import plan_anew
 from automations.services.previewing import Preview, PreviewedSlot, may_change_because, preview
 from deviations.models import Deviation
 from deviations.services.scheduling import cancel_schedule
-from tests.automations.unchanged import everything
 from tests.factories import (
     AutomationFactory,
     BlackoutFactory,
@@ -28,6 +27,7 @@ from tests.factories import (
     ReadyDraftFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import everything
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent")]
 

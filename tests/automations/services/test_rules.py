@@ -12,8 +12,8 @@ from automations.models import Automation, ScheduleRule
 from automations.services import rules
 from automations.services.rules import add_rule, edit_rule, remove_rule, week_of
 from automations.services.saving import delete_automation
-from tests.automations.unchanged import assert_refused
 from tests.factories import AutomationFactory, ExecutionFactory, ScheduleRuleFactory, UserFactory, workspace_of
+from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
 

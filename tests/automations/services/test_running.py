@@ -18,7 +18,6 @@ from automations.services.undoing import last_run_of, undo_run
 from deviations.models import Deviation
 from deviations.services.drafting import edit_deviation
 from deviations.services.scheduling import cancel_schedule, schedule_deviation
-from tests.automations.unchanged import assert_refused
 from tests.factories import (
     AutomationFactory,
     BlackoutFactory,
@@ -27,6 +26,7 @@ from tests.factories import (
     ReadyDraftFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import assert_refused
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sent", "at_noon")]
 

@@ -24,7 +24,6 @@ from automations.services.saving import create_automation, delete_automation, de
 from automations.services.switching import switch_on
 from deviations.models import Deviation
 from isekai.ids import new_id
-from tests.automations.unchanged import assert_refused
 from tests.factories import (
     AutomationFactory,
     DefaultValueFactory,
@@ -34,6 +33,7 @@ from tests.factories import (
     ExecutionWorkFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import assert_refused
 
 SetClock = Callable[[datetime], None]
 AT_NINE = {"type": "fixed_time", "time_of_day": time(9)}

@@ -21,8 +21,8 @@ from automations.services.switching import (
     switch_on,
 )
 from isekai.ids import new_id
-from tests.automations.unchanged import assert_refused
 from tests.factories import AutomationFactory, ScheduleRuleFactory
+from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
 SetClock = Callable[[datetime], None]

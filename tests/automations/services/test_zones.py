@@ -18,9 +18,9 @@ from automations.services.saving import create_automation
 from automations.services.zones import moves_of, moves_with_owner, shown_move
 from isekai.errors import IsekaiError
 from tests.automations.holding import batch_holding
-from tests.automations.unchanged import everything
 from tests.deviations.races import beside
 from tests.factories import ExecutionFactory, UserFactory
+from tests.unchanged import everything
 
 pytestmark = pytest.mark.django_db
 SetClock = Callable[[datetime], None]

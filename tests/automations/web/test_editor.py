@@ -8,7 +8,6 @@ import pytest
 from accounts.models import AuditEvent
 from automations.models import Automation, DefaultValue, Execution, ScheduleRule
 from deviations.models import Deviation
-from tests.automations.unchanged import everything
 from tests.automations.web.conftest import NOON
 from tests.factories import (
     AutomationFactory,
@@ -18,6 +17,7 @@ from tests.factories import (
     ExecutionWorkFactory,
     ScheduleRuleFactory,
 )
+from tests.unchanged import everything
 
 pytestmark = pytest.mark.django_db
 

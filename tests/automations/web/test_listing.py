@@ -8,10 +8,10 @@ from accounts.models import AuditEvent, Membership, User, Workspace
 from automations.models import Automation, ScheduleRule
 from automations.services.planning import plan_anew
 from automations.web.sentences import sentence_of
-from tests.automations.unchanged import everything
 from tests.automations.web.conftest import NOON
 from tests.automations.web.test_editor import ALL_TYPES
 from tests.factories import AutomationFactory, ScheduleRuleFactory
+from tests.unchanged import everything
 
 pytestmark = pytest.mark.django_db
 both = pytest.mark.parametrize("way", ["plain", "htmx"])

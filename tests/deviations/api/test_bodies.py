@@ -13,7 +13,7 @@ from accounts.models import DeviantArtAccount, User
 from deviations.api import views
 from deviations.models import Deviation
 from deviations.services.drafting import EDITABLE
-from tests.deviations.unchanged import everything
+from tests.unchanged import everything
 
 MakeWork = Callable[..., Deviation]
 WORKS = "/api/deviations/"

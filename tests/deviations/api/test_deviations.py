@@ -13,8 +13,8 @@ from deviations.models import Deviation, Upload
 from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Publication
-from tests.deviations.unchanged import everything
 from tests.factories import DeviantArtAccountFactory, DeviationFileFactory, PublishVariantFactory
+from tests.unchanged import everything
 
 MakeUpload = Callable[..., Upload]
 MakeWork = Callable[..., Deviation]

@@ -12,7 +12,7 @@ from deviations.models import Deviation, Upload
 from deviations.services.drafting import create_draft
 from isekai import clock
 from tests.deviations.races import at_once
-from tests.deviations.unchanged import everything
+from tests.unchanged import everything
 
 MakeUpload = Callable[..., Upload]
 WORKS = "/api/deviations/"

@@ -25,7 +25,6 @@ from deviations.services.scheduling import publish_now
 from isekai import clock
 from isekai.ids import new_id
 from publisher.models import Publication
-from tests.deviations.unchanged import assert_refused, everything
 from tests.factories import (
     DeviantArtAccountFactory,
     DeviationFactory,
@@ -34,6 +33,7 @@ from tests.factories import (
     UserFactory,
     workspace_of,
 )
+from tests.unchanged import assert_refused, everything
 
 MakeUpload = Callable[..., Upload]
 MakeWork = Callable[..., Deviation]

@@ -24,7 +24,7 @@ from isekai import clock
 from isekai.ids import new_id
 from publisher.services.claiming import Claim, claim_next
 from tests.deviations.races import at_once, beside, row_held
-from tests.deviations.unchanged import everything
+from tests.unchanged import everything
 
 MakeWork = Callable[..., Deviation]
 ROUNDS = 8

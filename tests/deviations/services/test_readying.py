@@ -13,8 +13,8 @@ from deviations.services.readying import note_opened, set_many_ready, set_ready
 from deviations.services.scheduling import schedule_deviation
 from deviations.services.trashing import trash_deviation
 from isekai import clock
-from tests.deviations.unchanged import assert_refused
 from tests.factories import DeviationFactory, UserFactory
+from tests.unchanged import assert_refused
 
 MakeWork = Callable[..., Deviation]
 

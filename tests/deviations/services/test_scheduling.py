@@ -39,8 +39,8 @@ from deviations.services.scheduling import (
 from deviations.services.trashing import trash_deviation, trash_many
 from isekai import clock
 from isekai.ids import new_id
-from tests.deviations.unchanged import assert_refused, everything
 from tests.factories import DeviantArtAccountFactory, PublishVariantFactory
+from tests.unchanged import assert_refused, everything
 
 MakeWork = Callable[..., Deviation]
 

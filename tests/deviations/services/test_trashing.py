@@ -8,7 +8,7 @@ from deviations.models import Deviation
 from deviations.services.scheduling import schedule_as_before, schedule_deviation
 from deviations.services.trashing import restore_deviation, restore_many, trash_deviation
 from isekai import clock
-from tests.deviations.unchanged import everything
+from tests.unchanged import everything
 
 MakeWork = Callable[..., Deviation]
 

@@ -8,26 +8,31 @@ import pytest
 
 from accounts.models import AuditEvent, IdempotencyKey
 from automations.models import Automation, Blackout, DefaultValue, Execution, ExecutionWork, ScheduleRule
-from deviations.models import Deviation
+from deviations.models import Deviation, DeviationFile, FileVariant, Upload
 from isekai.errors import IsekaiError
+from publisher.models import Publication
 
 E = TypeVar("E", bound=IsekaiError)
 
 MODELS: tuple[Any, ...] = (
+    Deviation,
+    DeviationFile,
+    FileVariant,
+    Upload,
+    Publication,
     Automation,
     ScheduleRule,
     DefaultValue,
     Blackout,
     Execution,
     ExecutionWork,
-    Deviation,
     AuditEvent,
     IdempotencyKey,
 )
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """All rows that doors and services of automations write, to be compared before and after."""
+    """All rows that doors and services of works and automations write, to be compared before and after."""
     return {model.__name__: list(model.objects.order_by("pk").values()) for model in MODELS}
 
 
