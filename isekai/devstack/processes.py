@@ -54,7 +54,7 @@ def media() -> Process:
 
 def beat() -> Process:
     # Without a pid file: one that a killed beat has left would keep the next from starting.
-    command = (*OURS, "beat", "--pidfile=", "--scheduler", "isekai.beat:Scheduler")
+    command = (*OURS, "beat", "--pidfile=")
     return Process("beat", command)
 
 
