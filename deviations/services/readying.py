@@ -35,6 +35,9 @@ def note_opened(deviation: Deviation) -> None:
     The work's version stays: nothing of it has changed.
     """
     now = clock.now()
+    seen = deviation.opened_at is not None and deviation.opened_at > now - SEEN_EVERY
+    if seen or deviation.status != Deviation.Status.DRAFT:
+        return  # as it was read: most pages and saved words need not ask the database
     long_ago = Q(opened_at__isnull=True) | Q(opened_at__lte=now - SEEN_EVERY)
     Deviation.objects.filter(long_ago, pk=deviation.pk, status=Deviation.Status.DRAFT).update(opened_at=now)
 
