@@ -73,6 +73,9 @@ class ScheduleRule(models.Model):
         Type.WEEKDAY_SLOTS: (),
         Type.CRON: (),
     }
+    # Types whose slots are counted within their day, so that after a change of step, window or expression another one
+    # may have the number of one that was made. Of every other type a slot stays the same one at whatever moment.
+    COUNTED = (Type.FIXED_INTERVAL, Type.CRON)
     OF_A_TYPE = (
         "time_of_day",
         "interval_minutes",

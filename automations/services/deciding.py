@@ -16,12 +16,13 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q, prefetch_related_objects
 
-from accounts.models import DeviantArtAccount, Membership
+from accounts.models import DeviantArtAccount
 from automations import slots
 from automations.models import Automation, Blackout, DefaultValue, Execution, ExecutionWork, ScheduleRule
 from automations.services import texts
 from automations.services.defaulting import Earlier, Filling, changes_by, fill, said_by_the_artist
 from automations.services.picking import FEW_LEFT, NONE_LEFT, OPEN, SPACING, Pick, Want, pick
+from automations.services.planning import first_owners
 from deviations.errors import DeviationError
 from deviations.models import Deviation
 from deviations.services.readiness import ensure_publishable
@@ -384,12 +385,7 @@ def _blackouts_of(
 
 def _languages_of(workspaces: Collection[UUID]) -> dict[UUID, str]:
     """That of each workspace's owner."""
-    owners = Membership.objects.filter(workspace__in=workspaces, role=Membership.Role.OWNER)
-    return dict(
-        owners.order_by("workspace_id", "created_at", "pk")
-        .distinct("workspace_id")
-        .values_list("workspace_id", "user__language")
-    )
+    return dict(first_owners(workspaces).values_list("workspace_id", "user__language"))
 
 
 def _share_an_account(one: Automation, other: Automation) -> bool:

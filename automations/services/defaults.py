@@ -167,6 +167,16 @@ def _is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
+YES_OR_NO = (
+    Field.IS_MATURE,
+    Field.ALLOW_COMMENTS,
+    Field.ALLOW_FREE_DOWNLOAD,
+    Field.IS_AI_GENERATED,
+    Field.NO_AI,
+    Field.ADD_WATERMARK,
+    Field.STASH_ONLY,
+    Field.KEEP_METADATA,
+)
 _TYPES: dict[DefaultValue.Field, tuple[Callable[[Any], bool], Any]] = {
     **dict.fromkeys(
         [Field.TITLE, Field.DESCRIPTION, Field.MATURE_LEVEL, Field.UPLOAD_MODE],
@@ -177,16 +187,7 @@ _TYPES: dict[DefaultValue.Field, tuple[Callable[[Any], bool], Any]] = {
         (_is_list_of_texts, gettext_lazy("Send a list of texts.")),
     ),
     **dict.fromkeys(
-        [
-            Field.IS_MATURE,
-            Field.ALLOW_COMMENTS,
-            Field.ALLOW_FREE_DOWNLOAD,
-            Field.IS_AI_GENERATED,
-            Field.NO_AI,
-            Field.ADD_WATERMARK,
-            Field.STASH_ONLY,
-            Field.KEEP_METADATA,
-        ],
+        YES_OR_NO,
         (lambda value: isinstance(value, bool), gettext_lazy("Send true or false.")),
     ),
     # True and False are numbers too.

@@ -211,9 +211,6 @@ class _Batch:
 
 
 # --- executions ------------------------------------------------------------------------------------------------------
-# Types whose slots are counted within their day, so that after a change another one may have the number of one that was
-# made. Of every other type a slot stays the same one at whatever moment.
-_COUNTED = (ScheduleRule.Type.FIXED_INTERVAL, ScheduleRule.Type.CRON)
 # From here on are numbers that no rule gives by itself.
 _BEYOND = 100_000
 
@@ -225,7 +222,7 @@ def number_of(
     at = made.get(slot.key)
     if at is None:
         return slot.ordinal
-    if rule.type not in _COUNTED or at == slot.at:
+    if rule.type not in ScheduleRule.COUNTED or at == slot.at:
         return None
     minutes = int((slot.at - slots.day_span(slot.local_date, zone)[0]).total_seconds() // 60)
     ordinal = _BEYOND + minutes

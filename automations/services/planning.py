@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from accounts.models import DeviantArtAccount, Membership
 from automations import slots
@@ -23,12 +23,14 @@ MADE_LATELY = timedelta(days=1)
 
 def owners_of(workspaces: Iterable[UUID]) -> dict[UUID, tuple[UUID, str]]:
     """Whose clocks are meant in each workspace, and their zone: of its owners, the one who has been that longest."""
+    found = first_owners(workspaces).values_list("workspace_id", "user_id", "user__time_zone")
+    return {workspace_id: (user_id, zone) for workspace_id, user_id, zone in found}
+
+
+def first_owners(workspaces: Iterable[UUID]) -> QuerySet[Membership]:
+    """Of the owners of each workspace the one who has been that longest."""
     owners = Membership.objects.filter(workspace__in=set(workspaces), role=Membership.Role.OWNER)
-    found = owners.order_by("workspace_id", "created_at", "pk").distinct("workspace_id")
-    return {
-        workspace_id: (user_id, zone)
-        for workspace_id, user_id, zone in found.values_list("workspace_id", "user_id", "user__time_zone")
-    }
+    return owners.order_by("workspace_id", "created_at", "pk").distinct("workspace_id")
 
 
 def zones_of_owners(workspaces: Iterable[UUID]) -> dict[UUID, str]:
@@ -103,10 +105,6 @@ def store_next_slots(moments: Mapping[UUID, datetime | None]) -> None:
         )
 
 
-# Types whose slots are counted within their day, so that another step, window or expression gives one another number.
-_RENUMBERED = (ScheduleRule.Type.FIXED_INTERVAL, ScheduleRule.Type.CRON)
-
-
 def _where_to_look(
     rule: ScheduleRule,
     of_it: Iterable[ScheduleRule],
@@ -119,7 +117,7 @@ def _where_to_look(
         # The slots are the automation's: another rule may lead from now on.
         waiting, last = [one.next_slot_at for one in of_it], made.get(automation.pk)
     else:
-        waiting, last = [rule.next_slot_at], made.get(rule.pk) if rule.type in _RENUMBERED else None
+        waiting, last = [rule.next_slot_at], made.get(rule.pk) if rule.type in ScheduleRule.COUNTED else None
     start = min([now, *(at for at in waiting if at is not None)])
     return start if last is None or last < start else last + timedelta(microseconds=1)
 

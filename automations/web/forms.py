@@ -17,6 +17,7 @@ from automations import slots
 from automations.errors import CronRefused
 from automations.models import Automation, Blackout, DefaultValue, ScheduleRule
 from automations.models.automations import CATCH_UP_MAX_SECONDS, JITTER_MAX_SECONDS
+from automations.services.defaults import YES_OR_NO
 from automations.services.editing import DefaultSaid, RuleSaid
 from automations.services.saving import UNMIXED, WEIGHT_MAX
 from deviations.models import Deviation
@@ -375,17 +376,6 @@ def new_rule_form(kind: str, rule_id: UUID) -> RuleForm:
 
 # --- default values --------------------------------------------------------------------------------------------------
 _YES_NO = [("yes", gettext_lazy("Yes")), ("no", gettext_lazy("No"))]
-# Those that are yes or no.
-_BOXES = (
-    Field.IS_MATURE,
-    Field.ALLOW_COMMENTS,
-    Field.ALLOW_FREE_DOWNLOAD,
-    Field.IS_AI_GENERATED,
-    Field.NO_AI,
-    Field.ADD_WATERMARK,
-    Field.STASH_ONLY,
-    Field.KEEP_METADATA,
-)
 # A text with variables, in which the artist's own words may stand.
 WITH_VARIABLES = (Field.TITLE, Field.DESCRIPTION, Field.TAGS)
 # What has no place to be chosen from yet.
@@ -466,7 +456,7 @@ class DefaultForm(Part):
 
     def said(self) -> DefaultSaid:
         value = self.cleaned_data["value"]
-        if self.name in _BOXES:
+        if self.name in YES_OR_NO:
             value = value == "yes"
         elif isinstance(value, str):
             # As a browser ends lines.

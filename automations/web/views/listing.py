@@ -18,6 +18,7 @@ from accounts.services.workspaces import is_owner, set_drafts_are_ready, workspa
 from automations.errors import AutomationError, FieldsRefused
 from automations.services.arranging import duplicate as duplicate_automation
 from automations.services.arranging import reorder as reorder_automations
+from automations.services.changing import BulkResult
 from automations.services.saving import create_automation, delete_automation
 from automations.services.switching import go_on_many, pause_many, switch_off, switch_on
 from automations.services.zones import moves_with_owner, zone_named
@@ -160,17 +161,19 @@ def delete(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_POST
 def pause_all(request: SignedInRequest) -> HttpResponse:
     result = pause_many(automations_of(request), user=request.user)
-    held = [item.error for item in result.items if item.error is not None]
-    text = _("All automations are paused. What they have scheduled stays.")
-    return told(request, f"{text} {why(held[0])}" if held else text, to=LIST, is_error=bool(held))
+    return _told_of_all(request, result, _("All automations are paused. What they have scheduled stays."))
 
 
 @login_required
 @require_POST
 def go_on_all(request: SignedInRequest) -> HttpResponse:
     result = go_on_many(automations_of(request), user=request.user)
+    return _told_of_all(request, result, _("Automations go on from their next slots."))
+
+
+def _told_of_all(request: SignedInRequest, result: BulkResult, text: str) -> HttpResponse:
+    """``text``, and why the first of those that could not be done was not."""
     held = [item.error for item in result.items if item.error is not None]
-    text = _("Automations go on from their next slots.")
     return told(request, f"{text} {why(held[0])}" if held else text, to=LIST, is_error=bool(held))
 
 
