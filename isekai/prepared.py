@@ -4,6 +4,9 @@ Django puts the parameters into the text of a statement, so that no plan of it c
 PostgreSQL more than twenty times as long as to run it. Here they are sent beside the text (psycopg's server-side
 binding), and from the second time on the plan is kept, unless a transaction pooler stands in between (see the
 settings). The server must be able to tell the type of each parameter: where it stands alone it needs a cast.
+
+What is the same each time is better no parameter at all (`written_out`): the server uses a partial index only where the
+statement itself says that it may, and a plan for any value at all is one that never does.
 """
 
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.models import QuerySet
 
 # Its types are those of psycopg 2.
 _Cursor: Any = ServerBindingCursor
@@ -31,3 +35,15 @@ def prepared_cursor() -> Iterator[Any]:
         cursor = _Cursor(connection.connection)
     with connection.make_cursor(cursor) as wrapped:
         yield wrapped
+
+
+def written_out(queryset: "QuerySet[Any, Any]", *, parameter: Any = None) -> str:
+    """The SQL of a queryset with its values in its text, for a statement that is run with `prepared_cursor`.
+
+    ``parameter``: the value that stays a parameter (``%s``) wherever it stands; None for none.
+    """
+    operations: Any = connection.ops  # of PostgreSQL; the types are those of any database
+    sql: str = operations.compose_sql(*queryset.query.sql_with_params())
+    # A sign of percent in it is none of a parameter.
+    sql = sql.replace("%", "%%")
+    return sql if parameter is None else sql.replace(operations.compose_sql("%s", [parameter]), "%s")

@@ -139,7 +139,12 @@ def fill() -> Stage:
 
 def settle(stage: Stage) -> None:
     """What autovacuum would do in its own time, so that it does not do it while we measure."""
-    for table in ("deviations_deviation", "deviations_deviationfile", "accounts_auditevent"):
+    for table in (
+        "accounts_deviantartaccount",
+        "accounts_auditevent",
+        "deviations_deviation",
+        "deviations_deviationfile",
+    ):
         stage.bare.execute(f"VACUUM (ANALYZE) {table}")
     stage.bare.execute("CHECKPOINT")
 

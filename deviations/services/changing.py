@@ -31,7 +31,9 @@ from deviations.errors import (
 from deviations.models import Deviation
 from deviations.models.deviations import DeviationQuerySet
 from isekai import clock, queue
+from isekai.compiled import Compiled
 from isekai.ids import new_id
+from isekai.prepared import prepared_cursor
 
 logger = structlog.get_logger(__name__)
 
@@ -111,7 +113,7 @@ def change(deviation: Deviation, how: Change, *, user: User | None, version: int
     raises; nothing has changed then.
     """
     with row_locks():
-        row = Deviation.objects.select_related("account").select_for_update(of=("self",)).get(pk=deviation.pk)
+        row = _locked(deviation.pk)
         if version is not None and row.version != version:
             raise VersionConflict
         before = _as_read(row)
@@ -183,6 +185,18 @@ def _change_rows(
     return results, len(changed)
 
 
+def _locked(deviation_id: UUID) -> Deviation:
+    found = _rows(deviation_id)
+    if not found:
+        raise Deviation.DoesNotExist
+    return found[0]
+
+
+_rows = Compiled(
+    lambda pk: Deviation.objects.select_related("account").select_for_update(of=("self",)).filter(pk=pk),
+)
+
+
 def _as_read(row: Deviation) -> dict[str, Any]:
     return row.__dict__ | {name: copy.deepcopy(row.__dict__[name]) for name in _CHANGED_IN_PLACE}
 
@@ -225,7 +239,7 @@ def _write(rows: Sequence[Deviation], names: Sequence[str]) -> datetime:
     assignments = ", ".join(f"{column} = new.{column}" for column in quoted.values())
     columns = ", ".join(["id uuid", *(f"{quoted[name]} {_WRITTEN[name].db_type(connection)}" for name in names)])
     values = [{"id": row.pk, **{name: row.__dict__[name] for name in names}} for row in rows]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             f"UPDATE {table} AS work SET {assignments} FROM jsonb_to_recordset(%s) AS new ({columns}) "  # noqa: S608
             f"WHERE work.id = new.id RETURNING work.id, work.due_at, {clock.SQL_NOW}",

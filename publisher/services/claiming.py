@@ -20,7 +20,7 @@ from deviations.models import Deviation, DeviationQuerySet
 from isekai import clock
 from isekai.ids import new_id
 from isekai.logging import correlation_id
-from isekai.prepared import prepared_cursor
+from isekai.prepared import prepared_cursor, written_out
 from publisher.errors import ClaimLost
 from publisher.models import Publication, StashItem, Worker
 from publisher.services.clocks import host_agrees
@@ -104,11 +104,11 @@ def claim_next(account_id: UUID, worker_id: UUID, *, may_upload: bool = True, ma
     if not host_agrees():
         return None
     lease_id = new_id()
-    sql, conditions = _claim_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
-    conditions = [account_id if each == ANY_ACCOUNT else each for each in conditions]
+    sql, searches = _claim_sql(settings.DEVIANTART_BASE_URL, may_upload=may_upload, may_look=may_look)
     try:
         with prepared_cursor() as cursor:
-            cursor.execute(sql, [worker_id, lease_id, clock.now(), *conditions, worker_id, *mark_params()])
+            accounts = [account_id] * searches
+            cursor.execute(sql, [worker_id, lease_id, clock.now(), *accounts, worker_id, *mark_params()])
             row = cursor.fetchone()
     except IntegrityError as error:
         if "deviation_one_claimed_per_account" in str(error):
@@ -124,19 +124,19 @@ ANY_ACCOUNT = UUID(int=0)
 
 
 @cache
-def _claim_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> tuple[str, list[Any]]:
-    """The statement and the parameters of its subqueries: making them of the querysets costs more than running it.
+def _claim_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> tuple[str, int]:
+    """The statement, and how many subqueries it has, each with the account as its parameter.
 
-    ``_base_url`` is among the parameters (see `able_accounts`).
+    To make them of the querysets costs more than to run it. ``_base_url`` is among their values (see `able_accounts`).
     """
     works = claimable(may_upload=may_upload, may_look=may_look).filter(account_id=ANY_ACCOUNT)
     unconfirmed = [works.filter(unconfirmed_since__isnull=False)] if may_look else []
     found = [
-        each.order_by("due_at", "pk").values("pk")[:1].query.sql_with_params()
+        written_out(each.order_by("due_at", "pk").values("pk")[:1], parameter=ANY_ACCOUNT)
         for each in (*unconfirmed, works.filter(unconfirmed_since__isnull=True))
     ]
-    candidates = ", ".join(f"({sql} FOR UPDATE OF deviations_deviation SKIP LOCKED)" for sql, _params in found)
-    return CLAIM.format(candidates=candidates), [each for _sql, params in found for each in params]
+    candidates = ", ".join(f"({sql} FOR UPDATE OF deviations_deviation SKIP LOCKED)" for sql in found)
+    return CLAIM.format(candidates=candidates), len(found)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
-from isekai.prepared import prepared_cursor
+from accounts.models import User
+from isekai.prepared import prepared_cursor, written_out
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STATEMENT = "SELECT %s::integer + 1"
@@ -54,3 +55,19 @@ def test_its_errors_are_djangos():
 def test_a_statement_that_is_wrong_is_an_error_of_the_database():
     with pytest.raises(DatabaseError), prepared_cursor() as cursor:
         cursor.execute("SELECT no_such_column")
+
+
+def test_what_is_written_out_has_its_values_in_its_text():
+    users = User.objects.filter(username="50 % of 'us' %s").values("username")
+    User.objects.create_user("50 % of 'us' %s")
+    with prepared_cursor() as cursor:
+        cursor.execute(f"{written_out(users)} LIMIT %s", [2])
+        assert cursor.fetchall() == [("50 % of 'us' %s",)]
+
+
+def test_one_value_may_stay_a_parameter():
+    users = User.objects.filter(username="any").values("username")
+    User.objects.create_user("one")
+    with prepared_cursor() as cursor:
+        cursor.execute(written_out(users, parameter="any"), ["one"])
+        assert cursor.fetchall() == [("one",)]

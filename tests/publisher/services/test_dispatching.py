@@ -1,14 +1,20 @@
+import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import DeviantArtAccount, Notification
 from deviations.models import Deviation
 from isekai import clock
 from publisher.models import Worker
-from publisher.services import dispatching, overdue
+from publisher.services import claiming, dispatching, overdue
 from publisher.services.claiming import claim_next
 
 MakeDue = Callable[..., Deviation]
@@ -50,6 +56,49 @@ def test_the_number_of_queries_does_not_grow_with_what_is_due(
         make_due()
     with django_assert_num_queries(1):
         dispatching.dispatch_due()
+
+
+def test_while_nothing_is_due_no_account_is_read(make_due: MakeDue, sent: list[Any]):
+    soon = clock.now() + timedelta(minutes=3)
+    make_due(scheduled_at=soon, publish_at=soon)
+    with CaptureQueriesContext(connection) as queries:
+        assert dispatching.dispatch_due() == 0
+    read = rows_read(queries[0]["sql"])
+    assert read["accounts_deviantartaccount"] == 0
+    assert "deviations_deviation" in read
+
+
+@pytest.mark.django_db
+def test_the_plan_that_is_kept_for_a_claim_finds_the_work_by_an_index_of_what_is_due():
+    with connection.cursor() as cursor:
+        # In a table of one row there is nothing to be gained by an index.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    statement, searches = claiming._claim_sql(settings.DEVIANTART_BASE_URL, may_upload=True, may_look=True)
+    assert searches == 2
+    assert len(re.findall("Index Scan using deviation_(?:next_)?due ", plan_of(statement))) == searches
+
+
+def plan_of(statement: str) -> str:
+    """How the server would run a statement of which it does not know the parameters yet."""
+    numbers = count(1)
+    text = re.sub("%s", lambda _: f"${next(numbers)}", statement).replace("%%", "%")
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (GENERIC_PLAN) {text}")
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+def rows_read(statement: str) -> Counter[str]:
+    """How many rows of each table a statement reads when it is run."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        nodes, read = [cursor.fetchone()[0][0]["Plan"]], Counter[str]()
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if "Relation Name" in node:
+            removed = node.get("Rows Removed by Filter", 0)
+            read[node["Relation Name"]] += int((node["Actual Rows"] + removed) * node["Actual Loops"])
+    return read
 
 
 def test_the_next_due_moment_is_the_earliest_that_is_still_to_come(make_due: MakeDue):
