@@ -108,7 +108,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             Workspace.objects.make_for(obj)
         elif zone != obj.time_zone:
             try:
-                change_time_zone(obj, zone)
+                # Whoever operates the installation sees it in the form: the automations go by these clocks.
+                change_time_zone(obj, zone, is_confirmed=True)
             except IsekaiError as error:
                 self.message_user(request, str(error), messages.ERROR)
 

@@ -32,6 +32,13 @@ class KeyNotLost(AccountError):
         super().__init__(_("There is no lost key of that name: the environment has it, or nothing was ever under it."))
 
 
+class ZoneNotConfirmed(AccountError):
+    """Another time zone moves something, and nobody has said yet that it may."""
+
+    code = "confirmation_needed"
+    status = 409
+
+
 class LoginLost(AccountError):
     """DeviantArt no longer lets us act for this account; only its owner can change that, by connecting it again."""
 

@@ -22,3 +22,9 @@ class ThemeForm(forms.Form):
 
 class TimeZoneForm(forms.Form):
     time_zone = forms.CharField(max_length=64, validators=[validate_time_zone])
+    # The zone of which the page has shown what it moves.
+    confirm_moves = forms.CharField(max_length=64, required=False)
+
+    @property
+    def is_confirmed(self) -> bool:
+        return bool(self.cleaned_data["confirm_moves"] == self.cleaned_data["time_zone"])

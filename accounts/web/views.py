@@ -1,6 +1,7 @@
 """Signing in and out, connecting DeviantArt accounts, and how the pages look for whom."""
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
@@ -10,13 +11,14 @@ from django.contrib.auth.decorators import login_required
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.errors import FlowUnknown
+from accounts.errors import FlowUnknown, ZoneNotConfirmed
 from accounts.models import DeviantArtAccount, User
 from accounts.services import connecting, signing_out
 from accounts.services.connecting import Flow
@@ -224,11 +226,16 @@ def theme(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def time_zone(request: SignedInRequest) -> HttpResponse:
+    """Have the reader live in another zone; where that moves something, they are shown what before it does."""
     form = TimeZoneForm(request.POST)
     if not form.is_valid():
         return _refused(form)
     try:
-        change_time_zone(request.user, form.cleaned_data["time_zone"])
+        change_time_zone(request.user, form.cleaned_data["time_zone"], is_confirmed=form.is_confirmed)
+    except ZoneNotConfirmed:
+        # By its name, as it is of an app above.
+        question = {"time_zone": form.cleaned_data["time_zone"], "next": safe_next(request.POST.get("next", ""))}
+        return redirect(f"{reverse('automations:moves')}?{urlencode(question)}")
     except IsekaiError as error:
         form.add_error("time_zone", str(error))
         return _refused(form)

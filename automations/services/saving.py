@@ -8,7 +8,6 @@ import structlog
 from django.db import connection
 from django.db.models import Max
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounts.models import DeviantArtAccount, User, Workspace
 from accounts.services.audit import audit_event, record, record_all
@@ -33,7 +32,7 @@ from automations.services.checking import refused_by_columns
 from automations.services.defaults import new_default
 from automations.services.planning import plan_anew
 from automations.services.rules import RULES_MAX, new_rule
-from automations.services.zones import MOVES_SHOWN, moves_of, shown_move
+from automations.services.zones import MOVES_SHOWN, moves_of, shown_move, told_moves
 from deviations.services.changing import Event
 from deviations.services.drafting import GALLERIES_MAX, TAGS_MAX
 from isekai.ids import new_id
@@ -153,13 +152,8 @@ def edit_automation(
             moves = moves_of(row, after)
             row.zone = after
             if moves:
-                message = ngettext(
-                    "This moves %(count)s slot of the next weeks.",
-                    "This moves %(count)s slots of the next weeks.",
-                    len(moves),
-                ) % {"count": len(moves)}
                 raise ConfirmationNeeded(
-                    "confirm_moves", message, moves=[shown_move(move) for move in moves[:MOVES_SHOWN]]
+                    "confirm_moves", told_moves(len(moves)), moves=[shown_move(move) for move in moves[:MOVES_SHOWN]]
                 )
         return [Event("automation.edited", {"fields": names})] if names else []
 

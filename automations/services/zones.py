@@ -6,10 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.utils.translation import ngettext
 
+from accounts.errors import ZoneNotConfirmed
 from accounts.models import Membership, User
 from accounts.models.users import validate_time_zone
-from accounts.services.zones import on_zone_change
+from accounts.services.zones import ask_before_zone_change, on_zone_change
 from automations import slots
 from automations.errors import FieldsRefused
 from automations.models import Automation, AutomationQuerySet, Execution
@@ -62,6 +64,8 @@ def moves_with_owner(
     automations: AutomationQuerySet, *, user: User, zone: str
 ) -> list[tuple[Automation, list[slots.Move]]]:
     """What moves of those of ``automations`` that go by the clocks of ``user``, if these become those of ``zone``."""
+    if zone == user.time_zone:
+        return []
     rows = list(_by_clocks_of(user, automations).order_by("position", "pk"))
     moves = moves_of_many(rows, zone)
     return [(each, moves[each.pk]) for each in rows if moves[each.pk]]
@@ -72,6 +76,22 @@ def shown_move(move: slots.Move) -> dict[str, Any]:
     before, after = (slot and slot.at.isoformat() for slot in (move.before, move.after))
     rule_id = next(slot.rule_id for slot in (move.before, move.after) if slot is not None)
     return {"rule_id": str(rule_id), "before": before, "after": after}
+
+
+def told_moves(count: int) -> str:
+    """How many slots another zone moves, as a sentence."""
+    text = ngettext(
+        "This moves %(count)s slot of the next weeks.", "This moves %(count)s slots of the next weeks.", count
+    )
+    return text % {"count": count}
+
+
+@ask_before_zone_change
+def ask_about_moves(user: User, zone: str) -> None:
+    """Raise ZoneNotConfirmed if slots move when the clocks of ``user`` become those of ``zone``."""
+    count = sum(len(moves) for _automation, moves in moves_with_owner(Automation.objects.all(), user=user, zone=zone))
+    if count:
+        raise ZoneNotConfirmed(told_moves(count))
 
 
 @on_zone_change

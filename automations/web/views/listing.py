@@ -2,6 +2,7 @@
 
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -15,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import AccountError
 from accounts.models import Workspace
 from accounts.services.workspaces import is_owner, set_drafts_are_ready, workspace_for
+from accounts.web.redirects import safe_next
 from automations.errors import AutomationError, FieldsRefused
 from automations.services.arranging import duplicate as duplicate_automation
 from automations.services.arranging import reorder as reorder_automations
@@ -31,6 +33,7 @@ from automations.web.views.finding import (
     told,
     why,
 )
+from deviations.web.moments import zone_place
 from deviations.web.views.pages import SignedInRequest, back, page
 from isekai.ids import new_id
 
@@ -238,16 +241,12 @@ def ahead(request: SignedInRequest) -> HttpResponse:
 @require_GET
 @never_cache
 def moves(request: SignedInRequest) -> HttpResponse:
-    """What moves if the reader chooses another time zone: a fragment of that choice."""
+    """What moves if the reader chooses another time zone: a part of that choice, or the page that asks for the word."""
     try:
         zone = zone_named(request.GET.get("time_zone", ""))
     except AutomationError:
-        return HttpResponse()
-    found = (
-        []
-        if zone == request.user.time_zone
-        else moves_with_owner(automations_of(request), user=request.user, zone=zone)
-    )
+        return HttpResponse() if request.htmx else redirect("deviations:zone")
+    found = moves_with_owner(automations_of(request), user=request.user, zone=zone)
     count = sum(len(each) for _automation, each in found)
     context = {
         "automations": [(automation, moves_of_slots(each[:3], request.user.zone)) for automation, each in found],
@@ -255,5 +254,11 @@ def moves(request: SignedInRequest) -> HttpResponse:
             "%(count)s slot of the next four weeks moves", "%(count)s slots of the next four weeks move", count
         )
         % {"count": count},
+        "time_zone": zone,
     }
-    return render(request, "automations/_zone_moves.html", context)
+    if request.htmx:
+        return render(request, "automations/_zone_moves.html", context)
+    place = zone_place(ZoneInfo(zone))
+    return page(
+        request, "automations/moves.html", context | {"place": place, "next": safe_next(request.GET.get("next", ""))}
+    )

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from accounts.errors import ZoneNotConfirmed
 from accounts.models import Membership, User, Workspace
 from accounts.services.zones import change_time_zone
 from automations.models import Automation, AutomationQuerySet
@@ -74,11 +75,27 @@ def test_automations_go_with_the_clocks_of_their_owner(
     stays = make(workspace, zone="Europe/Berlin")
     ((moved, moves),) = moves_with_owner(mine(artist), user=artist, zone=TOKYO)
     assert (moved, len(moves)) == (automation, 29)
-    change_time_zone(artist, TOKYO)
+    change_time_zone(artist, TOKYO, is_confirmed=True)
     assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
     assert next_of(stays) == datetime(2030, 1, 7, 17, tzinfo=UTC)
     artist.refresh_from_db()
     assert artist.time_zone == TOKYO
+
+
+def test_slots_move_with_the_clocks_of_their_owner_only_after_the_owner_has_said_so(
+    automation: Automation, artist: User
+) -> None:
+    with pytest.raises(ZoneNotConfirmed, match="This moves 29 slots"):
+        change_time_zone(artist, TOKYO)
+    artist.refresh_from_db()
+    assert artist.time_zone == "Europe/Berlin"
+    assert next_of(automation) == datetime(2030, 1, 7, 17, tzinfo=UTC)
+
+
+def test_another_zone_that_moves_nothing_needs_no_word(automation: Automation, artist: User) -> None:
+    change_time_zone(artist, "Europe/Paris")  # its clocks are those of Berlin
+    artist.refresh_from_db()
+    assert artist.time_zone == "Europe/Paris"
 
 
 def test_a_member_who_does_not_own_the_workspace_moves_nothing(automation: Automation, workspace: Workspace) -> None:
@@ -107,7 +124,7 @@ def test_a_change_that_an_app_refuses_has_not_happened(
 
     monkeypatch.setattr("accounts.services.zones._ON_CHANGE", [zones.plan_in_new_zone, refuse])
     with pytest.raises(IsekaiError):
-        change_time_zone(artist, TOKYO)
+        change_time_zone(artist, TOKYO, is_confirmed=True)
     assert artist.time_zone == "Europe/Berlin"
     artist.refresh_from_db()
     assert artist.time_zone == "Europe/Berlin"
@@ -123,7 +140,7 @@ def test_it_takes_as_many_queries_for_many_automations(
             make(workspace)
         with CaptureQueriesContext(connection) as queries:
             assert moves_with_owner(mine(artist), user=artist, zone=zone)
-            change_time_zone(artist, zone)
+            change_time_zone(artist, zone, is_confirmed=True)
         counts.append(len(queries))
     assert counts[0] == counts[1]
 
@@ -133,7 +150,8 @@ def test_the_page_moves_the_automations_of_whoever_says_where_they_live(
     automation: Automation, artist: User, client: Client
 ) -> None:
     client.force_login(artist)
-    assert client.post(reverse("accounts:time-zone"), {"time_zone": TOKYO}).status_code == 302
+    said = {"time_zone": TOKYO, "confirm_moves": TOKYO}
+    assert client.post(reverse("accounts:time-zone"), said).status_code == 302
     assert next_of(automation) == datetime(2030, 1, 8, 9, tzinfo=UTC)
 
 
@@ -162,7 +180,7 @@ def test_while_an_automation_runs_the_page_says_so_and_nobody_has_moved(
     monkeypatch.setattr("deviations.services.changing.LOCK_TIMEOUT", "100ms")
     client.force_login(artist)
     with batch_holding(automation):
-        call = partial(client.post, reverse("accounts:time-zone"), {"time_zone": TOKYO})
+        call = partial(client.post, reverse("accounts:time-zone"), {"time_zone": TOKYO, "confirm_moves": TOKYO})
         answer = beside(call).result(timeout=10)
     assert (answer.status_code, "at this moment" in answer.content.decode()) == (422, True)
     artist.refresh_from_db()

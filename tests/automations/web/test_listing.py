@@ -264,6 +264,35 @@ def test_choosing_a_time_zone_shows_what_moves(htmx, read, automation, artist):
     assert ScheduleRule.objects.get().next_slot_at == NOON + timedelta(hours=21)
 
 
+def test_a_time_zone_that_moves_slots_is_not_taken_before_the_reader_has_seen_which(plain, read, automation, artist):
+    answer = plain.post("/time-zone/", {"time_zone": "Asia/Tokyo", "next": "/works/"})
+    assert answer.url == "/automations/moves/?time_zone=Asia%2FTokyo&next=%2Fworks%2F"
+    assert User.objects.get(pk=artist.pk).time_zone == "Europe/Berlin"
+    question = read(plain.get(answer.url))
+    assert "Have all times be those of Tokyo?" in question.words
+    assert "28 slots of the next four weeks move" in question.words
+    said = {"time_zone": "Asia/Tokyo", "next": "/works/", "confirm_moves": "Asia/Tokyo"}
+    assert all(question.all("input", type="hidden", name=name, value=value) for name, value in said.items())
+    answer = plain.post("/time-zone/", said)
+    assert answer.url == "/works/"
+    assert User.objects.get(pk=artist.pk).time_zone == "Asia/Tokyo"
+    assert ScheduleRule.objects.get().next_slot_at == NOON + timedelta(hours=13)
+
+
+def test_the_word_for_one_time_zone_is_none_for_another(plain, automation, artist):
+    answer = plain.post("/time-zone/", {"time_zone": "Asia/Tokyo", "confirm_moves": "America/New_York"})
+    assert answer.url.startswith("/automations/moves/")
+    assert User.objects.get(pk=artist.pk).time_zone == "Europe/Berlin"
+
+
+def test_the_page_of_what_moves_leads_to_the_choice_where_no_zone_is_named(plain, artist):
+    for wrong in ("", "?time_zone=Nowhere/Land"):
+        assert plain.get(f"/automations/moves/{wrong}").url == "/zone/"
+    assert (
+        "Leave it" in plain.get("/automations/moves/?time_zone=Asia/Tokyo&next=https://else.example/").content.decode()
+    )
+
+
 def test_the_way_to_them_is_in_the_navigation(plain, read, artist):
     page = read(plain.get("/works/"))
     assert len(page.all("a", href="/automations/")) == 2
