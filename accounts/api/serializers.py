@@ -12,6 +12,23 @@ class WorkspaceSerializer(serializers.ModelSerializer):
         fields = ["id", "name"]
 
 
+class WorkspaceWishesSerializer(serializers.ModelSerializer):
+    """What the owners of a workspace want for all of it."""
+
+    drafts_are_ready = serializers.BooleanField(
+        help_text="Whether each new draft is ready for automations at once. Drafts of before stay as they are."
+    )
+
+    class Meta:
+        model = Workspace
+        fields = ["id", "name", "drafts_are_ready"]
+        read_only_fields = ["id", "name"]
+
+
+class ChangedWishesSerializer(StrictSerializer):
+    drafts_are_ready = serializers.BooleanField()
+
+
 class MeSerializer(serializers.ModelSerializer):
     workspace = WorkspaceSerializer(read_only=True, help_text="What this call sees and changes belongs to it.")
     scopes = serializers.ListField(

@@ -1,10 +1,11 @@
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.routers import SimpleRouter
 
-from accounts.api.views import ApiKeyViewSet, DeviantArtAccountViewSet, MeView
+from accounts.api.views import ApiKeyViewSet, DeviantArtAccountViewSet, MeView, WorkspaceViewSet
 
 router = SimpleRouter()
 router.register("accounts", DeviantArtAccountViewSet, basename="account")
+router.register("workspaces", WorkspaceViewSet, basename="workspace")
 router.register("keys", ApiKeyViewSet, basename="key")
 
 app_name = "accounts-api"

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.mixins import ListModelMixin
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,14 +16,17 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.api.callers import user_of, workspace_of, workspaces_of
 from accounts.api.serializers import (
     ApiKeySerializer,
+    ChangedWishesSerializer,
     CreatedApiKeySerializer,
     DeviantArtAccountSerializer,
     MeSerializer,
     NewApiKeySerializer,
+    WorkspaceWishesSerializer,
 )
-from accounts.models import ApiKey, DeviantArtAccount, User
+from accounts.models import ApiKey, DeviantArtAccount, User, Workspace
 from accounts.services.api_keys import create_api_key, revoke_api_key
 from accounts.services.holding import pause_account, release_account
+from accounts.services.workspaces import set_drafts_are_ready
 from isekai import clock
 
 
@@ -38,6 +41,29 @@ class MeView(APIView):
         user.workspace = workspace_of(request)
         user.scopes = request.auth.scopes if isinstance(request.auth, ApiKey) else None
         return Response(MeSerializer(user).data)
+
+
+class WorkspaceViewSet(ListModelMixin, RetrieveModelMixin, GenericViewSet):
+    """Workspaces. One in which the caller is no member is not found; only its owners change it."""
+
+    queryset = Workspace.objects.none()
+    serializer_class = WorkspaceWishesSerializer
+    required_scope = {
+        "list": ApiKey.Scope.READ,
+        "retrieve": ApiKey.Scope.READ,
+        "partial_update": ApiKey.Scope.WRITE,
+    }
+
+    def get_queryset(self) -> QuerySet[Workspace]:
+        return Workspace.objects.filter(pk__in=workspaces_of(self.request)).order_by("name", "pk")
+
+    @extend_schema(request=ChangedWishesSerializer)
+    def partial_update(self, request: Request, pk: str | None = None) -> Response:
+        workspace = self.get_object()
+        body = ChangedWishesSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        set_drafts_are_ready(workspace, user=user_of(request), ready=body.validated_data["drafts_are_ready"])
+        return Response(self.get_serializer(workspace).data)
 
 
 class DeviantArtAccountViewSet(ListModelMixin, GenericViewSet):

@@ -52,5 +52,8 @@ class Blackout(models.Model):
     def __str__(self) -> str:
         return self.name or f"{self.from_date} – {self.until_date}"
 
+    def covers(self, day: date) -> bool:
+        return self.from_date <= day <= self.until_date
+
     def for_slots(self) -> slots.BlackoutRange:
         return slots.BlackoutRange(self.from_date, self.until_date, self.handling)

@@ -1,6 +1,6 @@
 """Holidays of an account: days on which no automation posts to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 from uuid import UUID
 
@@ -9,11 +9,13 @@ from django.utils.translation import gettext as _
 
 from accounts.models import DeviantArtAccount, User
 from accounts.services.audit import record
+from automations import slots
 from automations.errors import FieldsRefused, ReferenceNotFound
 from automations.models import Automation, Blackout
 from automations.services.changing import automations_held
 from automations.services.checking import refused_by_columns
 from automations.services.planning import plan_anew
+from deviations.models import Deviation
 from isekai import clock
 
 logger = structlog.get_logger(__name__)
@@ -70,6 +72,32 @@ def remove_blackout(blackout: Blackout, *, user: User | None) -> None:
         return now
 
     _change(blackout.account, how)
+
+
+def scheduled_within(blackouts: Collection[Blackout], *, zone: str) -> dict[UUID, int]:
+    """How many works go out on days of each blackout all the same, by its id: by hand, or since before it was said.
+
+    The days are those of ``zone``. One query for all of them.
+    """
+    if not blackouts:
+        return {}
+    start, _end = slots.day_span(min(each.from_date for each in blackouts), zone)
+    _start, end = slots.day_span(max(each.until_date for each in blackouts), zone)
+    works = Deviation.objects.filter(
+        account__in={each.account_id for each in blackouts},
+        status=Deviation.Status.SCHEDULED,
+        publish_at__gte=start,
+        publish_at__lt=end,
+    )
+    days = [
+        (account_id, slots.local_date_of(at, zone))
+        for account_id, at in works.values_list("account_id", "publish_at")
+        if at is not None
+    ]
+    return {
+        each.pk: sum(each.account_id == account_id and each.covers(day) for account_id, day in days)
+        for each in blackouts
+    }
 
 
 def _change(account: DeviantArtAccount, how: Callable[[], Blackout]) -> Blackout:

@@ -255,7 +255,7 @@ class _Deciding:
         return [
             each
             for each in self.connected[turn.automation.workspace_id]
-            if not any(one.from_date <= day <= one.until_date for one in black.get(each.pk, ()))
+            if not any(one.covers(day) for one in black.get(each.pk, ()))
         ]
 
     def _load(self, ids: Collection[UUID]) -> None:

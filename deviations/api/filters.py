@@ -14,6 +14,12 @@ class DeviationFilter(django_filters.FilterSet):  # type: ignore[misc]  # as abo
     q = django_filters.CharFilter(
         field_name="title", lookup_expr="icontains", max_length=100, label=_("A part of the title")
     )
+    ready = django_filters.BooleanFilter(
+        field_name="ready_at",
+        lookup_expr="isnull",
+        exclude=True,
+        label=_("Those that automations may take while they are drafts, or the others"),
+    )
     trashed = django_filters.BooleanFilter(method="by_trash", label=_("Those in the trash, instead of the others"))
 
     class Meta:

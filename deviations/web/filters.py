@@ -39,6 +39,7 @@ FILTERS = [
     Filter("all", _("All"), Q, always=True),
     Filter("review", _("In review"), lambda: Q(status=Status.REVIEW), "review"),
     Filter("draft", _("Drafts"), lambda: Q(status=Status.DRAFT), "draft", always=True),
+    Filter("ready", _("Ready"), lambda: Q(status=Status.DRAFT, ready_at__isnull=False), "automation"),
     Filter("scheduled", _("Scheduled"), lambda: Q(status=Status.SCHEDULED), "scheduled", "publish_at", always=True),
     Filter(
         "moving",

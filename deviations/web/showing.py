@@ -138,6 +138,8 @@ def line_of(work: Deviation, *, zone: ZoneInfo, now: datetime) -> str:
             return moment(work.published_at, zone, now)
         case Deviation.Status.DRAFT if getattr(work, "file_count", 1) == 0:
             return _("no file yet")
+        case Deviation.Status.DRAFT if work.ready_at is not None:
+            return _("ready, edited %(when)s") % {"when": moment(work.updated_at, zone, now)}
         case Deviation.Status.DRAFT | Deviation.Status.REVIEW:
             return _("edited %(when)s") % {"when": moment(work.updated_at, zone, now)}
     return reason.short if reason else ""

@@ -53,7 +53,7 @@ class World:
     @property
     def ids(self) -> dict[str, str]:
         """What a request may name, by what it is."""
-        names = ("account", "work", "upload", "key", "automation", "rule", "default", "blackout")
+        names = ("workspace", "account", "work", "upload", "key", "automation", "rule", "default", "blackout")
         things = {name: getattr(self, name) for name in names}
         return {name: str(thing.pk) for name, thing in things.items()}
 
@@ -99,6 +99,11 @@ CALLS: dict[tuple[str, str], Call] = {
     ("get", "api/accounts/"): Call(READ, "accounts/"),
     ("post", "api/accounts/<pk>/pause/"): Call(WRITE, "accounts/{account}/pause/"),
     ("post", "api/accounts/<pk>/release/"): Call(WRITE, "accounts/{account}/release/"),
+    ("get", "api/workspaces/"): Call(READ, "workspaces/"),
+    ("get", "api/workspaces/<pk>/"): Call(READ, "workspaces/{workspace}/"),
+    ("patch", "api/workspaces/<pk>/"): Call(
+        WRITE, "workspaces/{workspace}/", lambda _world: {"drafts_are_ready": True}
+    ),
     ("get", "api/keys/"): Call(None, "keys/"),
     ("post", "api/keys/"): Call(None, "keys/", new_key),
     ("post", "api/keys/<pk>/revoke/"): Call(None, "keys/{key}/revoke/"),
@@ -296,8 +301,9 @@ def do(client: APIClient, call: tuple[str, str], world: World, *, body: Any = No
 
 
 def belongings(world: World) -> list[Any]:
-    """Every row that the workspace owns."""
-    rows = [
+    """The workspace, and every row that it owns."""
+    rows = [Workspace.objects.filter(pk=world.workspace.pk).values()]
+    rows += [
         model.objects.filter(workspace=world.workspace).order_by("pk").values()
         for model in (Deviation, Upload, DeviantArtAccount, ApiKey, AuditEvent, Automation)
     ]

@@ -18,7 +18,7 @@ from accounts.models import DeviantArtAccount
 from automations import slots as computed
 from automations.errors import AutomationError, ConfirmationNeeded, FieldsRefused
 from automations.models import Automation, Blackout
-from automations.services.blackouts import add_blackout, remove_blackout
+from automations.services.blackouts import add_blackout, remove_blackout, scheduled_within
 from automations.services.editing import edit_as_a_whole, preview_as_a_whole
 from automations.services.history import history_of
 from automations.services.planning import zone_of
@@ -185,11 +185,13 @@ def _accounts(request: SignedInRequest, automation: Automation) -> Any:
 
 def _holidays(request: SignedInRequest, automation: Automation, form: HolidaysForm | None = None) -> dict[str, Any]:
     accounts = _accounts(request, automation)
-    today = computed.local_date_of(clock.now(), zone_of(automation))
-    blackouts = Blackout.objects.filter(account__in=accounts).ending_after(today).select_related("account")
+    zone = zone_of(automation)
+    ahead = Blackout.objects.filter(account__in=accounts).ending_after(computed.local_date_of(clock.now(), zone))
+    blackouts = list(ahead.select_related("account").order_by("from_date", "pk"))
+    scheduled = scheduled_within(blackouts, zone=zone)
     return {
         "holidays": form or HolidaysForm(accounts=accounts),
-        "blackouts": blackouts.order_by("from_date", "pk"),
+        "blackouts": [(each, scheduled[each.pk]) for each in blackouts],
         "has_several_accounts": len(accounts) > 1,
         "has_accounts": bool(accounts),
     }
@@ -198,7 +200,7 @@ def _holidays(request: SignedInRequest, automation: Automation, form: HolidaysFo
 @login_required
 @require_POST
 def add_holidays(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Days on which nothing goes out to an account: not by this automation, and not by any other."""
+    """Days on which no automation posts to an account: not this one, and no other."""
     automation = find_automation(request, pk)
     form = HolidaysForm(request.POST, accounts=_accounts(request, automation))
     if form.is_valid():
@@ -210,7 +212,7 @@ def add_holidays(request: SignedInRequest, pk: UUID) -> HttpResponse:
         except AutomationError as error:
             form.add_error(None, why(error))
         else:
-            return _holidays_changed(request, automation, _("Nothing goes out on these days."))
+            return _holidays_changed(request, automation, _("No automation posts on these days."))
     if request.htmx:
         context = {"automation": automation, **_holidays(request, automation, form)}
         return render(request, "automations/_holidays.html", context, status=422)

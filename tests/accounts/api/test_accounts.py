@@ -1,7 +1,8 @@
-"""`/api/me/`, `/api/accounts/` and `/api/keys/`."""
+"""`/api/me/`, `/api/workspaces/`, `/api/accounts/` and `/api/keys/`."""
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -29,6 +30,43 @@ def signed_in(client: Client, user: User) -> Client:
 
 def with_key(user: User, *scopes: ApiKey.Scope) -> dict[str, str]:
     return {"X-API-Key": create_api_key(workspace_of(user), user=user, name="key", scopes=scopes)[1]}
+
+
+# --- workspaces ------------------------------------------------------------------------------------------------------
+def wishes(user: User, **changes: Any) -> tuple[str, dict[str, Any]]:
+    workspace = workspace_of(user)
+    return f"/api/workspaces/{workspace.pk}/", {"id": str(workspace.pk), "name": workspace.name, **changes}
+
+
+def test_an_owner_says_whether_new_drafts_are_ready_at_once(signed_in, user):
+    path, before = wishes(user, drafts_are_ready=False)
+    assert signed_in.get("/api/workspaces/").json()["results"] == [before]
+    for wish in (True, False):
+        answer = signed_in.patch(path, {"drafts_are_ready": wish}, content_type="application/json")
+        assert (answer.status_code, answer.json()) == (200, {**before, "drafts_are_ready": wish})
+        assert signed_in.get(path).json()["drafts_are_ready"] is wish
+
+
+def test_a_member_sees_that_but_does_not_say_it(signed_in, user):
+    theirs = workspace_of(UserFactory(username="nightjar"))
+    Membership.objects.create(user=user, workspace=theirs)
+    assert signed_in.get(f"/api/workspaces/{theirs.pk}/").json()["drafts_are_ready"] is False
+    answer = signed_in.patch(
+        f"/api/workspaces/{theirs.pk}/", {"drafts_are_ready": True}, content_type="application/json"
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, "owners_only")
+    theirs.refresh_from_db()
+    assert theirs.drafts_are_ready is False
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({}, "drafts_are_ready"), ({"drafts_are_ready": "perhaps"}, "drafts_are_ready"), ({"name": "Mine"}, "name")],
+)
+def test_a_wish_that_cannot_be_read_names_its_field(signed_in, user, body, field):
+    answer = signed_in.patch(wishes(user)[0], body, content_type="application/json")
+    assert answer.status_code == 400
+    assert field in answer.json()["details"]
 
 
 # --- me --------------------------------------------------------------------------------------------------------------

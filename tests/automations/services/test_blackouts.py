@@ -10,9 +10,9 @@ from accounts.models import AuditEvent, DeviantArtAccount, User, Workspace
 from automations.errors import FieldsRefused, ReferenceNotFound
 from automations.models import Automation, Blackout
 from automations.services import blackouts
-from automations.services.blackouts import add_blackout, edit_blackout, remove_blackout
+from automations.services.blackouts import add_blackout, edit_blackout, remove_blackout, scheduled_within
 from automations.services.saving import create_automation
-from tests.factories import BlackoutFactory, DeviantArtAccountFactory
+from tests.factories import BlackoutFactory, DeviantArtAccountFactory, DueDeviationFactory
 from tests.unchanged import assert_refused
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +97,24 @@ def test_what_cannot_be_is_refused_with_what_is_accepted(
     ):
         assert list(error.details) == [field]
         assert word in str(error.details[field])
+
+
+def test_what_goes_out_on_days_of_blackouts_all_the_same_is_counted_for_each_in_one_query(
+    account: DeviantArtAccount, workspace: Workspace, django_assert_num_queries: Any
+) -> None:
+    first = add_blackout(account, user=None, **HOLIDAYS)
+    other = DeviantArtAccountFactory(workspace=workspace)
+    second = BlackoutFactory(account=other, from_date=date(2030, 1, 10), until_date=date(2030, 1, 20))
+    for owner, day in ((account, 7), (account, 8), (account, 10), (account, 11), (other, 8), (other, 20)):
+        at = at_nine(day)
+        DueDeviationFactory(workspace=workspace, account=owner, scheduled_at=at, publish_at=at)
+    DueDeviationFactory(
+        workspace=workspace, account=account, publish_at=at_nine(9), status="failed", reason_code="refused"
+    )
+    with django_assert_num_queries(1):
+        assert scheduled_within([first, second], zone="Europe/Berlin") == {first.pk: 2, second.pk: 1}
+    with django_assert_num_queries(0):
+        assert scheduled_within([], zone="Europe/Berlin") == {}
 
 
 def test_what_changes_nothing_writes_nothing(account: DeviantArtAccount) -> None:

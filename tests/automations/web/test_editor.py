@@ -1,6 +1,6 @@
 """The page of one automation: saved as a whole, looked at before it is, with errors at their fields."""
 
-from datetime import time
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from tests.factories import (
     BlackoutFactory,
     DefaultValueFactory,
     DeviationFactory,
+    DueDeviationFactory,
     ExecutionWorkFactory,
     ScheduleRuleFactory,
 )
@@ -345,6 +346,18 @@ def test_holidays_are_added_and_removed(request, read, automation, make_drafts, 
     (blackout,) = automation.account.blackouts.all()
     client.post(address(automation, f"holidays/{blackout.pk}/remove/"))
     assert not automation.account.blackouts.exists()
+
+
+def test_holidays_tell_of_what_goes_out_on_them_all_the_same(htmx, read, automation, make_drafts):
+    account = automation.account
+    BlackoutFactory(account=account, from_date=date(2030, 1, 8), until_date=date(2030, 1, 9))
+    assert "all the same" not in read(htmx.get(address(automation))).words
+    for day, hour in ((7, 22), (7, 23), (9, 22), (9, 23)):  # of Berlin's days the 7th, the 8th, the 9th and the 10th
+        at = datetime(2030, 1, day, hour, 30, tzinfo=UTC)
+        DueDeviationFactory(workspace=account.workspace, account=account, scheduled_at=at, publish_at=at)
+    page = read(htmx.get(address(automation)))
+    assert "2 works go out all the same" in page.words
+    assert page.all("a", href="/works/?status=scheduled")
 
 
 @pytest.mark.parametrize("way", ["plain", "htmx"])

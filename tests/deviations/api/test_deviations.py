@@ -131,15 +131,18 @@ def test_a_list_is_narrowed_by_state_account_title_and_trash(
     make_work(other, title="Harbour", status="failed", reason_code="refused")
     make_work(account, title="Dunes at noon", status="review")
     make_work(account, title="Thrown away", trashed_at=clock.now())
+    make_work(account, title="Tide", ready_at=clock.now())
 
     def titles(**query: Any) -> set[str]:
         answer = api.get(WORKS, query)
         assert answer.status_code == 200, answer.data
         return {work["title"] for work in answer.json()["results"]}
 
-    assert titles() == {"Dunes", "Harbour", "Dunes at noon"}
-    assert titles(status="draft") == {"Dunes"}
-    assert titles(status=["draft", "failed"]) == {"Dunes", "Harbour"}
+    assert titles() == {"Dunes", "Harbour", "Dunes at noon", "Tide"}
+    assert titles(status="draft") == {"Dunes", "Tide"}
+    assert titles(status=["draft", "failed"]) == {"Dunes", "Harbour", "Tide"}
+    assert titles(ready="true") == {"Tide"}
+    assert titles(ready="false", status="draft") == {"Dunes"}
     assert titles(account=str(other.pk)) == {"Harbour"}
     assert titles(q="DUNES") == {"Dunes", "Dunes at noon"}
     assert titles(q="dunes", status="review") == {"Dunes at noon"}

@@ -138,6 +138,16 @@ def test_a_filter_shows_its_works_and_how_many_each_has(plain, account, make_wor
     assert "Trash 1" in page.words
 
 
+def test_drafts_that_automations_may_take_say_so_and_have_a_filter(plain, account, make_work, read):
+    make_work(account)
+    assert not read(plain.get(WORKS)).all("a", id="filter-ready")
+    ready = make_work(account, ready_at=clock.now())
+    page = read(plain.get(f"{WORKS}?status=ready"))
+    assert cards(page) == [str(ready.pk)]
+    assert "Ready 1" in page.words
+    assert "Draft ready, edited" in page.words
+
+
 def test_what_is_in_the_trash_is_only_there(plain, account, make_work, read):
     gone = make_work(account, trashed_at=clock.now())
     assert cards(read(plain.get(f"{WORKS}?status=trash"))) == [str(gone.pk)]
