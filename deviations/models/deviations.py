@@ -4,7 +4,6 @@ from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
@@ -297,7 +296,7 @@ class Deviation(models.Model):
             models.Index(
                 fields=["workspace", "-trashed_at"], name="deviation_trash", condition=Q(trashed_at__isnull=False)
             ),
-            # The ways in which an automation chooses: by age, by priority, by title, by chance, and among few of many.
+            # The ways in which an automation chooses: by age, by priority, by title, and by chance.
             models.Index(
                 fields=["workspace", "created_at", "id"], name="deviation_pick_by_age", condition=_FOR_AUTOMATIONS
             ),
@@ -308,8 +307,6 @@ class Deviation(models.Model):
             ),
             models.Index("workspace", Lower("title"), "id", name="deviation_pick_by_title", condition=_FOR_AUTOMATIONS),
             models.Index("workspace", PickKey("id"), name="deviation_pick_by_chance", condition=_FOR_AUTOMATIONS),
-            GinIndex(fields=["tags"], name="deviation_pick_by_tag", condition=_FOR_AUTOMATIONS),
-            GinIndex(fields=["gallery_ids"], name="deviation_pick_by_gallery", condition=_FOR_AUTOMATIONS),
             # When something last went out, which a rule may ask.
             models.Index(
                 fields=["account", "-published_at"], name="deviation_published_last", condition=Q(status="published")
