@@ -355,7 +355,7 @@ class Migration(migrations.Migration):
                             ("scheduled", "Scheduled"),
                             ("none_left", "No draft left"),
                             ("condition", "Condition not met"),
-                            ("blackout", "Blackout"),
+                            ("blackout", "Holidays"),
                             ("missed", "Missed"),
                             ("not_taken", "No draft could be taken"),
                             ("cancelled", "Cancelled"),

@@ -40,7 +40,7 @@ class Execution(models.Model):
         SCHEDULED = "scheduled", _("Scheduled")
         NONE_LEFT = "none_left", _("No draft left")
         CONDITION = "condition", _("Condition not met")
-        BLACKOUT = "blackout", _("Blackout")
+        BLACKOUT = "blackout", _("Holidays")
         MISSED = "missed", _("Missed")
         NOT_TAKEN = "not_taken", _("No draft could be taken")
         CANCELLED = "cancelled", _("Cancelled")

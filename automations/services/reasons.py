@@ -107,7 +107,7 @@ _SENTENCES: dict[str, Promise | str | Callable[["_Params"], str]] = {
     "not_quiet": _not_quiet,
     "week_is_full": _week_is_full,
     "fewer": _fewer,
-    "blackout": gettext_lazy("This day is in a blackout, so nothing goes out."),
+    "blackout": gettext_lazy("This day is in the holidays, so nothing goes out."),
     "too_late": gettext_lazy("Isekai came to it too late to make up for it, so nothing went out."),
     "missed_since": _missed_since,
     "account_disconnected": gettext_lazy(

@@ -342,7 +342,7 @@ def test_holidays_are_added_and_removed(request, read, automation, make_drafts, 
     }
     page = read(client.post(address(automation, "holidays/"), said, follow=True))
     assert "Skiing 8 Jan – 9 Jan 2030" in page.words
-    assert "This day is in a blackout" in read(client.get(address(automation))).words
+    assert "This day is in the holidays" in read(client.get(address(automation))).words
     (blackout,) = automation.account.blackouts.all()
     client.post(address(automation, f"holidays/{blackout.pk}/remove/"))
     assert not automation.account.blackouts.exists()
