@@ -320,6 +320,14 @@ def _storage_unavailable(values: Values) -> tuple[str, str, str]:
     )
 
 
+def _stored_file_not_found(values: Values) -> tuple[str, str, str]:
+    return (
+        _("its stored file is not to be found"),
+        _("Our storage says that it has no file of “%(title)s”.") % values,
+        _("Nothing was sent. We look for it again within some minutes, before we give up."),
+    )
+
+
 def _fault_so_far(values: Values) -> tuple[str, str, str]:
     return (
         _("a mistake of ours, we try again"),
@@ -400,6 +408,7 @@ _WAITS: dict[str, Callable[[Values], tuple[str, str, str]]] = {
     "item_lost": _item_vanished,
     "file_not_ready": _file_not_ready,
     "storage_unavailable": _storage_unavailable,
+    "stored_file_not_found": _stored_file_not_found,
     "our_fault": _fault_so_far,
     "service_stopped": _stopped,
     "stash_unconfirmed": _awaited_in_the_stash,

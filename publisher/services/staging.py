@@ -40,7 +40,14 @@ from publisher.services.marks import mark_condition
 from publisher.services.publishing import files_of, publications_of
 from publisher.services.sending import submission_of
 from publisher.services.slots import CRASHES_BEFORE_ALONE, PLACE, PUBLISH_NEXT, STAGE_NEXT, UPLOAD, slots
-from publisher.services.steps import NotUploaded, UploadRefused, abandon, copy_for_deviantart, upload
+from publisher.services.steps import (
+    STORED_FILE_MISSING,
+    NotUploaded,
+    UploadRefused,
+    abandon,
+    copy_for_deviantart,
+    upload,
+)
 from publisher.services.turns import NotYet
 from publisher.services.writing import until_written
 
@@ -260,7 +267,8 @@ def _stage(claim: StageClaim, publication: Publication) -> datetime | None:
     except TokenUnavailable as error:
         return now + timedelta(seconds=error.retry_after_seconds or failing.scaled(AFTER_A_FAULT_SECONDS))
     except NotUploaded as error:
-        return work.due_at if error.for_good else now + timedelta(seconds=failing.scaled(AFTER_A_FAULT_SECONDS))
+        at_its_moment = error.for_good or error.reason == STORED_FILE_MISSING
+        return work.due_at if at_its_moment else now + timedelta(seconds=failing.scaled(AFTER_A_FAULT_SECONDS))
     except UploadRefused as refusal:
         version = job.token.version if job.token else account.token_version
         if failing.hold_account(account, refusal.error, token_version=version, pause=refusal.pause) is None:

@@ -1,6 +1,6 @@
 """The two calls of a publication: upload its file to the stash, publish the item."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,11 @@ logger = structlog.get_logger(__name__)
 
 # How long a work waits for the media worker, or for storage, before it looks again.
 NOT_READY_SECONDS = 5.0
+# When a file that storage says it has not is looked for again: a bucket may be another one for a while, or behind.
+LOOKED_FOR_AGAIN_SECONDS = (30.0, 120.0)
+# What storage has lacked within so long counts.
+LACKED_LATELY_SECONDS = 600.0
+STORED_FILE_MISSING = "stored_file_missing"
 
 
 class NotUploaded(PublisherError):
@@ -119,6 +124,8 @@ def submit(job: Job, publication: Publication, submission: Submission) -> StashI
     except NotUploaded as error:
         if error.for_good:
             failing.give_up(job, publication, reason=error.reason)
+        elif error.reason == STORED_FILE_MISSING:
+            _look_for_the_file_again(job, publication)
         elif error.reason == "too_late_to_send":
             put_back(job.claim)
         else:
@@ -128,6 +135,19 @@ def submit(job: Job, publication: Publication, submission: Submission) -> StashI
         failing.after_submit(job, publication, refusal.error, pause=refusal.pause)
         return None
     return item if item.state == StashItem.State.IN_HAND else StashItem.objects.in_hand(publication.pk)
+
+
+def _look_for_the_file_again(job: Job, publication: Publication) -> None:
+    """Storage says that it has no such file. It is asked again some time later, and then the work has failed."""
+    lately = clock.DatabaseNow() - timedelta(seconds=failing.scaled(LACKED_LATELY_SECONDS))
+    lacked = publication.attempts.filter(
+        step=Attempt.Step.SUBMIT, ended_at__gt=lately, remote_ids__why=STORED_FILE_MISSING
+    ).count()
+    if lacked > len(LOOKED_FOR_AGAIN_SECONDS):
+        failing.give_up(job, publication, reason=STORED_FILE_MISSING)
+    else:
+        seconds = failing.scaled(LOOKED_FOR_AGAIN_SECONDS[lacked - 1])
+        put_back(job.claim, in_seconds=seconds, reason="stored_file_not_found")
 
 
 def _upload_for_good(job: Job, publication: Publication, submission: Submission) -> StashItem:
@@ -196,8 +216,8 @@ def upload(
         evidence.close_not_made(attempt, why="stored_file_changed")
         raise NotUploaded("stored_file_changed", for_good=True) from error
     except (StoredFileMissing, ForeignStorageKey) as error:
-        evidence.close_not_made(attempt, why="stored_file_missing")
-        raise NotUploaded("stored_file_missing", for_good=True) from error
+        evidence.close_not_made(attempt, why=STORED_FILE_MISSING)
+        raise NotUploaded(STORED_FILE_MISSING, for_good=isinstance(error, ForeignStorageKey)) from error
     except StorageUnavailable as error:
         evidence.close_not_made(attempt, why="storage_unavailable")
         raise NotUploaded("storage_unavailable") from error

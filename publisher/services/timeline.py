@@ -257,7 +257,7 @@ REFUSALS: dict[str, str | Promise] = {
 }
 NOT_MADE: dict[str, str | Promise] = {
     "stored_file_changed": gettext_lazy("The stored file is not the one that you uploaded, so it was not sent."),
-    "stored_file_missing": gettext_lazy("The file is no longer in our storage, so nothing was sent."),
+    "stored_file_missing": gettext_lazy("Our storage had no such file, so nothing was sent."),
     "storage_unavailable": gettext_lazy("Our storage did not answer, so nothing was sent."),
     "pace": gettext_lazy("DeviantArt lets this account go slowly, so the rest of the look waits for its turn."),
     "rate_limit": gettext_lazy("DeviantArt asked us to slow down."),

@@ -19,11 +19,11 @@ from deviantart.errors import (
     Unreachable,
 )
 from deviations import storage
-from deviations.errors import StorageUnavailable
+from deviations.errors import StorageUnavailable, StoredFileMissing
 from deviations.models import Deviation, FileVariant
 from isekai import clock
 from publisher.models import Attempt, Publication, StashItem, Worker
-from publisher.services import job, publishing
+from publisher.services import failing, job, publishing, steps
 from publisher.services.job import longest_wait_before_sending
 from tests.factories import DueDeviationFactory
 from tests.fakes import FakeDeviantArt
@@ -151,6 +151,54 @@ def test_a_file_of_another_workspace_is_never_sent(deviantart: FakeDeviantArt, m
     work = run(work)
     assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "stored_file_missing")
     assert deviantart.items == {}
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """While there is something in it, storage says of every file that it has none."""
+    is_lost, whole = [True], storage.open_stream
+
+    def open_stream(*key: Any, **options: Any) -> storage.Stream:
+        if is_lost:
+            raise StoredFileMissing
+        return whole(*key, **options)
+
+    monkeypatch.setattr(storage, "open_stream", open_stream)
+    return is_lost
+
+
+def test_a_file_that_storage_lacks_is_looked_for_again_before_the_work_fails(
+    deviantart: FakeDeviantArt, make_due: MakeDue, lost: list[bool]
+):
+    work = make_due()
+    for wait in steps.LOOKED_FOR_AGAIN_SECONDS:
+        work = run(work)
+        assert (work.status, work.reason_code) == (Deviation.Status.SCHEDULED, "stored_file_not_found")
+        assert work.next_attempt_at is not None
+        seconds = (work.next_attempt_at - clock.database_now()).total_seconds() / failing.scaled(1)
+        assert wait - 5 < seconds <= wait
+        make_due_again(work)
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.FAILED, "stored_file_missing")
+    assert (deviantart.items, work.publications.get().failures) == ({}, 0)
+
+
+def test_a_file_that_is_there_again_goes_out(deviantart: FakeDeviantArt, make_due: MakeDue, lost: list[bool]):
+    work = run(make_due())
+    lost.clear()
+    make_due_again(work)
+    work = run(work)
+    assert (work.status, work.reason_code) == (Deviation.Status.PUBLISHED, "")
+
+
+def test_what_storage_lacked_long_ago_says_nothing_of_today(
+    deviantart: FakeDeviantArt, make_due: MakeDue, lost: list[bool]
+):
+    work = make_due()
+    for _ in steps.LOOKED_FOR_AGAIN_SECONDS:
+        make_due_again(run(work))
+    Attempt.objects.update(ended_at=clock.now() - timedelta(hours=1), started_at=clock.now() - timedelta(hours=1))
+    assert run(work).reason_code == "stored_file_not_found"
 
 
 def test_a_late_work_is_not_published(deviantart: FakeDeviantArt, make_due: MakeDue):
