@@ -30,7 +30,7 @@ from deviations.services.scheduling import schedule_deviation, schedule_many
 from isekai import clock
 from publisher.models import Worker
 from publisher.services.claiming import claim_next
-from publisher.services.dispatching import dispatch_due
+from publisher.services.dispatching import dispatch_due, next_due_at
 
 ROWS = int(os.environ.get("BENCHMARK_ROWS", "1000000"))
 ACCOUNTS = 1000
@@ -191,6 +191,14 @@ def claims(stage: Stage, found: Found) -> None:
     note(found, "dispatch_all_in_flight", f"a dispatch with {2 * CLAIMS} due, all of accounts in flight", ours, None)
 
 
+def next_moments(found: Found) -> None:
+    """What the dispatcher asks before it sleeps, when many works lie ahead."""
+    ahead = Deviation.objects.filter(status=Deviation.Status.SCHEDULED).count()
+    assert next_due_at() is not None
+    ours = [milliseconds(next_due_at) for _ in range(DISPATCHES)]
+    note(found, "next_due", f"the next due moment of {ahead:,} works", ours, None)
+
+
 # --- scheduling ------------------------------------------------------------------------------------------------------
 SCHEDULE = """
 UPDATE deviations_deviation SET status = 'scheduled', scheduled_at = %s, publish_at = %s, scheduled_local = %s,
@@ -308,6 +316,8 @@ def measure() -> Found:
     claims(stage, found)
     index_sizes(stage, found)
     bulk(stage, found)
+    settle(stage)
+    next_moments(found)
     with suppress(psycopg.Error):
         stage.bare.close()
     connection.close()

@@ -5,7 +5,7 @@ from functools import cache
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, Min
+from django.db.models import DateTimeField, F, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Greatest
 
 from accounts.models import DeviantArtAccount
@@ -49,9 +49,8 @@ def next_due_at() -> datetime | None:
 
     What is due already has been dispatched, or waits for the work of its account that is in flight, whose end wakes it.
     """
-    sql = _coming_sql(settings.DEVIANTART_BASE_URL)
     with prepared_cursor() as cursor:
-        cursor.execute(f"SELECT min(claimable_at) FROM ({sql}) coming", [])  # noqa: S608 - made below
+        cursor.execute(_coming_sql(settings.DEVIANTART_BASE_URL), [])
         moment: datetime | None = cursor.fetchone()[0]
     return moment
 
@@ -60,19 +59,25 @@ def next_due_at() -> datetime | None:
 # values (see `able_accounts`).
 @cache
 def _due_sql(_base_url: str, *, may_upload: bool, may_look: bool) -> str:
-    due = claimable(may_upload=may_upload, may_look=may_look).filter(
-        # Says nothing new, but is looked at first: most of the time nothing is due, and no account is read for it.
-        Exists(Deviation.objects.due(clock.StatementNow() + CLAIM_AHEAD))
-    )
+    # Says nothing new, but is looked at first: most of the time nothing is due, and no account is read for it.
+    earliest = Subquery(Deviation.objects.waiting().order_by("due_at").values("due_at")[:1])
+    due = claimable(may_upload=may_upload, may_look=may_look)
+    due = due.alias(earliest=earliest).filter(earliest__lte=clock.StatementNow() + CLAIM_AHEAD)
     return written_out(due.order_by().values("account_id").annotate(since=Min("due_at")).order_by("since"))
 
 
 @cache
 def _coming_sql(_base_url: str) -> str:
-    coming = (
-        Deviation.objects.waiting()
-        .filter(account__in=DeviantArtAccount.objects.filter(able_accounts(deferred=True)))
-        .annotate(claimable_at=Greatest("due_at", "account__not_before"))
-        .filter(claimable_at__gt=clock.StatementNow() + CLAIM_AHEAD)
-    )
-    return written_out(coming.order_by().values("claimable_at"))
+    """Of accounts that may call at that moment already, and of those that may not before some later one.
+
+    The first are found in the order of their works, each of the others, of which there are few, by its own first work:
+    none of it takes longer for more works.
+    """
+    soon, able = clock.StatementNow() + CLAIM_AHEAD, DeviantArtAccount.objects.filter(able_accounts(deferred=True))
+    waiting = Deviation.objects.waiting().order_by("due_at")
+    may_call = Q(account__not_before__isnull=True) | Q(account__not_before__lte=F("due_at"))
+    by_work = waiting.filter(may_call, due_at__gt=soon, account__in=able).values("due_at")[:1]
+    first = Subquery(waiting.filter(account=OuterRef("pk")).values("due_at")[:1], output_field=DateTimeField())
+    deferred = able.filter(not_before__gt=soon).annotate(first=first).filter(first__isnull=False)
+    by_account = deferred.annotate(moment=Greatest("first", "not_before")).order_by("moment").values("moment")[:1]
+    return f"SELECT least(({written_out(by_work)}), ({written_out(by_account)}))"

@@ -110,6 +110,38 @@ def test_the_next_due_moment_is_the_earliest_that_is_still_to_come(make_due: Mak
     assert dispatching.next_due_at() == soon
 
 
+NOT_BEFORE = [None, -30, 30, 90, 300]  # minutes from now
+
+
+@pytest.mark.parametrize("first", NOT_BEFORE)
+@pytest.mark.parametrize("second", NOT_BEFORE)
+def test_the_next_due_moment_is_the_earliest_at_which_something_may_be_claimed(
+    make_due: MakeDue, first: int | None, second: int | None
+):
+    now, expected = clock.now(), []
+    for not_before, minutes in ((first, (-10, 60, 120)), (second, (75, 200))):
+        works = {f"{minute}": now + timedelta(minutes=minute) for minute in minutes}
+        work = None
+        for name, at in works.items():
+            of: dict[str, Any] = {} if work is None else {"account": work.account, "workspace": work.workspace}
+            work = make_due(name.encode(), scheduled_at=at, publish_at=at, **of)
+        until = None if not_before is None else now + timedelta(minutes=not_before)
+        assert work is not None
+        DeviantArtAccount.objects.filter(pk=work.account_id).update(not_before=until)
+        expected += [max(at, until or at) for at in works.values()]
+    assert dispatching.next_due_at() == min(at for at in expected if at > now)
+
+
+@pytest.mark.parametrize("held", [{"paused": True}, {"state": "reauth_required"}, {"base_url": "http://127.0.0.1:1"}])
+def test_the_works_of_a_held_account_have_no_next_moment(make_due: MakeDue, held: dict[str, Any]):
+    soon = clock.now() + timedelta(minutes=3)
+    work = make_due(scheduled_at=soon, publish_at=soon)
+    DeviantArtAccount.objects.filter(pk=work.account_id).update(**held)
+    assert dispatching.next_due_at() is None
+    DeviantArtAccount.objects.filter(pk=work.account_id).update(not_before=soon + timedelta(minutes=1))
+    assert dispatching.next_due_at() is None
+
+
 def test_late_works_of_an_able_account_are_asked_about_with_one_message(make_due: MakeDue):
     long_ago = clock.now() - timedelta(hours=25)
     work = make_due(b"one", scheduled_at=long_ago, publish_at=long_ago)
