@@ -62,3 +62,19 @@ class _Statement:
         for name, place in self._annotations.items():
             setattr(found, name, row[place])
         return found
+
+
+def prefetch(instance: Model, name: str, found: "Compiled[Any]") -> None:
+    """Fetch what ``instance.<name>.all()`` shows by ``found``, as `prefetch_related_objects` does.
+
+    ``name`` is that of a reverse foreign key. What was fetched with the instance already stays.
+    """
+    kept = instance.__dict__.setdefault("_prefetched_objects_cache", {})
+    if name in kept:
+        return
+    rows = found(instance.pk)
+    for row in rows:
+        setattr(row, getattr(type(instance), name).field.name, instance)
+    related: Any = getattr(instance, name).all()
+    related._result_cache, related._prefetch_done = rows, True  # noqa: SLF001 - as Django's own prefetching does
+    kept[name] = related

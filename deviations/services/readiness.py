@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 
-from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -10,6 +9,9 @@ from accounts.models import DeviantArtAccount, Workspace
 from deviantart import rules
 from deviations.errors import NotPublishable
 from deviations.models import Deviation, DeviationFile
+from isekai.compiled import Compiled, prefetch
+
+_stored_files = Compiled(lambda pk: DeviationFile.objects.filter(deviation=pk))
 
 
 def reasons_against(deviation: Deviation) -> dict[str, list[str]]:
@@ -18,7 +20,7 @@ def reasons_against(deviation: Deviation) -> dict[str, list[str]]:
     A file whose copy for DeviantArt is still being made does not stand against it: that is done long before a person
     could look again, and the publisher waits for it.
     """
-    prefetch_related_objects([deviation], "files")  # two of the checks look at them
+    prefetch(deviation, "files", _stored_files)  # two of the checks look at them
     reasons: dict[str, list[str]] = {}
     for field, check in _CHECKS.items():
         if found := list(check(deviation)):
