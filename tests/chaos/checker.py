@@ -405,9 +405,17 @@ class _Judge:
             ):
                 continue
             answered = moment(call["ended_at"] or call["time"])
-            if not any(moment(call["time"]) - 1 <= death <= answered + 5 for death in deaths):
-                work, _file = self.file_of.get(str(call["sha256"]), (None, None))
-                self._break("forgotten", work.id if work else "", f"the answer to request {call['id']}")
+            if any(moment(call["time"]) - 1 <= death <= answered + 5 for death in deaths):
+                continue
+            work, _file = self.file_of.get(str(call["sha256"]), (None, None))
+            # What a dump that was put back does not have is found out again, or a person is asked about it.
+            if work and work.status == "needs_decision" and self._is_older_dump_put_back_after(answered):
+                continue
+            self._break("forgotten", work.id if work else "", f"the answer to request {call['id']}")
+
+    def _is_older_dump_put_back_after(self, at: float) -> bool:
+        restored = [each for each in self.evidence.struck if each.kind == "postgres_restored"]
+        return any((each.since or each.at) <= at <= each.at for each in restored)
 
     # --- INV-8 -------------------------------------------------------------------------------------------------------
     def _bytes(self) -> None:

@@ -380,6 +380,23 @@ def test_an_answer_that_came_and_is_not_written_down_is_forgotten(world: World):
     assert world.broken() == set()
 
 
+def test_an_answer_that_a_restored_dump_does_not_have_may_be_asked_about(world: World):
+    world.parts = [Part("work", "file", "waiting", ANNA)]
+    world.work |= {"status": "needs_decision", "reason": "restored"}
+    world.struck.append(Struck("postgres_restored", "", NOON + 20, since=NOON - 5))
+    assert "forgotten" not in world.broken()
+    # The dump was made when it was known already.
+    world.struck[-1] = Struck("postgres_restored", "", NOON + 20, since=NOON + 5)
+    assert "forgotten" in world.broken()
+
+
+def test_an_answer_that_a_restored_dump_does_not_have_may_not_be_passed_over(world: World):
+    world.parts = [Part("work", "file", "waiting", ANNA)]
+    world.struck.append(Struck("postgres_restored", "", NOON + 20, since=NOON - 5))
+    world.work |= {"status": "draft"}
+    assert "forgotten" in world.broken()
+
+
 # --- INV-8, INV-9 ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("stored", [{}, {OWN.key: "other"}])
 def test_an_original_that_is_gone_or_changed_is_seen(world: World, stored: dict[str, str]):
