@@ -20,7 +20,7 @@ MOST_PROCESSES = 4
 
 
 def run_tests(arguments: Sequence[str]) -> int:
-    """pytest on a throw-away stack; its exit code. The whole suite runs in as many processes as there are cores."""
+    """pytest on a throw-away stack; its exit code. The whole suite runs in one process more than there are cores."""
     with throwaway_stack() as stack:
         command = [sys.executable, "-m", "pytest", *side_by_side(arguments), *arguments]
         return run_in_foreground(command, stack.environment)
@@ -34,7 +34,8 @@ def side_by_side(arguments: Sequence[str]) -> list[str]:
     # A file stays in one process, since its tests share the servers that they start.
     # In our own order (tests/conftest.py), which begins with the longest, rather than with the most numerous.
     each_file = ["--dist", "loadfile", "--no-loadscope-reorder"]
-    return ["-n", str(min(os.cpu_count() or 1, MOST_PROCESSES)), *each_file]
+    # One more than cores: the longest tests wait for what they have started.
+    return ["-n", str(min((os.cpu_count() or 1) + 1, MOST_PROCESSES)), *each_file]
 
 
 def keep_servers(path: Path | None) -> int:
