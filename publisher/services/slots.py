@@ -1,7 +1,8 @@
 """How the slots of this process are shared out: uploads never take all of them, look-ups one, the rest publishes.
 
 A share is held around its step alone. Who finds none free lets the row be, which stays due, and is woken when one is
-given back. All of it is the memory of one process, shared by its threads.
+given back; what is only to be uploaded ahead is not: those who upload go on with it by themselves. All of it is the
+memory of one process, shared by its threads.
 """
 
 import math
@@ -17,7 +18,6 @@ from django.conf import settings
 from isekai import queue
 
 PUBLISH_NEXT = "publisher.publish_next"
-STAGE_NEXT = "publisher.stage_next"
 # What there may be too little of.
 PLACE, UPLOAD, LOOK_UP = "place", "upload", "look_up"
 # A process died so often while it was at a step of a work: from then on the work runs alone.
@@ -40,10 +40,8 @@ class Slots:
         self._taken = {UPLOAD: 0, LOOK_UP: 0}
         self._most = {UPLOAD: self.most_uploads, LOOK_UP: self.most_look_ups}
         self._alone: Place | None = None
-        # Who waits for what, works whose time has come before those that are uploaded ahead.
-        self._waiting: dict[str, dict[str, OrderedDict[UUID, None]]] = {
-            share: {PUBLISH_NEXT: OrderedDict(), STAGE_NEXT: OrderedDict()} for share in (PLACE, UPLOAD, LOOK_UP)
-        }
+        # Who waits for what.
+        self._waiting: dict[str, OrderedDict[UUID, None]] = {share: OrderedDict() for share in (PLACE, UPLOAD, LOOK_UP)}
 
     @contextmanager
     def place(self) -> "Iterator[Place | None]":
@@ -79,45 +77,42 @@ class Slots:
     def running(self) -> int:
         return self._running
 
-    def turn_away(self, account_id: UUID, *shares: str, task: str = PUBLISH_NEXT) -> None:
-        """Remember that the account waits for one of ``shares``: it is woken as soon as one is free."""
+    def turn_away(self, account_id: UUID, *shares: str) -> None:
+        """Remember that what is due of the account waits for one of ``shares``: it is woken as soon as one is free."""
         with self._changed:
             # What was given back in the meantime would wake nobody any more.
             free = [share for share in shares if self._is_free(share)]
             for share in [] if free else shares:
-                waiting = self._waiting[share][task]
+                waiting = self._waiting[share]
                 if len(waiting) < MOST_TURNED_AWAY:
                     waiting[account_id] = None
         if free:
-            _send([(task, account_id)])
+            _wake([account_id])
 
     def _is_free(self, share: str) -> bool:
         return self._alone is None if share == PLACE else self._taken[share] < self._most[share]
 
-    def _to_wake(self, share: str, most: int = 1) -> list[tuple[str, UUID]]:
+    def _to_wake(self, share: str, most: int = 1) -> list[UUID]:
         """Who is to be woken now that ``share`` is free; called with the lock held."""
-        wakes: list[tuple[str, UUID]] = []
-        for task, waiting in self._waiting[share].items():
-            while waiting and len(wakes) < most:
-                wakes.append((task, waiting.popitem(last=False)[0]))
-        return wakes
+        waiting = self._waiting[share]
+        return [waiting.popitem(last=False)[0] for _ in range(min(most, len(waiting)))]
 
     def _leave(self, place: "Place") -> None:
         with self._changed:
             self._running -= 1
-            wakes: list[tuple[str, UUID]] = []
+            woken: list[UUID] = []
             if self._alone is place:
                 self._alone = None
-                wakes = self._to_wake(PLACE, self.total)
+                woken = self._to_wake(PLACE, self.total)
             self._changed.notify_all()
-        _send(wakes)
+        _wake(woken)
 
     def give_share_back(self, share: str) -> None:
         """See `Place.let_upload_go`."""
         with self._changed:
             self._taken[share] -= 1
-            wakes = self._to_wake(share)
-        _send(wakes)
+            woken = self._to_wake(share)
+        _wake(woken)
 
     def take_share(self, share: str) -> bool:
         """See `Place.take_upload`."""
@@ -139,8 +134,8 @@ class Slots:
             if self._running == 1:
                 return True
             self._alone = None
-            wakes = self._to_wake(PLACE, self.total)
-        _send(wakes)
+            woken = self._to_wake(PLACE, self.total)
+        _wake(woken)
         return False
 
 
@@ -185,9 +180,9 @@ class Place:
         return self._slots.wait_to_be_alone(self, ALONE_SECONDS * settings.ISEKAI_TIME_SCALE)
 
 
-def _send(wakes: list[tuple[str, UUID]]) -> None:
-    for task, account_id in wakes:
-        queue.send(task, account_id)
+def _wake(account_ids: list[UUID]) -> None:
+    for account_id in account_ids:
+        queue.send(PUBLISH_NEXT, account_id)
 
 
 _slots: Slots | None = None

@@ -39,7 +39,7 @@ from publisher.services.job import StageJob
 from publisher.services.marks import mark_condition
 from publisher.services.publishing import files_of, publications_of
 from publisher.services.sending import submission_of
-from publisher.services.slots import CRASHES_BEFORE_ALONE, PLACE, PUBLISH_NEXT, STAGE_NEXT, UPLOAD, slots
+from publisher.services.slots import CRASHES_BEFORE_ALONE, PUBLISH_NEXT, slots
 from publisher.services.steps import (
     STORED_FILE_MISSING,
     NotUploaded,
@@ -53,6 +53,7 @@ from publisher.services.writing import until_written
 
 logger = structlog.get_logger(__name__)
 
+STAGE_NEXT = "publisher.stage_next"
 # So long a slot that was woken goes on with what is to be uploaded ahead.
 GO_ON_SECONDS = 5.0
 # The token must outlive the moment by so much; but no token lives longer than an hour.
@@ -139,12 +140,18 @@ def stage_next(account_id: UUID, *, keep_going: bool = False) -> None:
         following = work_off(agenda(), account_id, do=_stage_next, go_on=lambda: _may_go_on(give_up_at))
     else:
         following = account_id if _stage_next(account_id) else None
-    if following is not None:
+    # Those who have the shares for uploads go on by themselves, and the tick finds what they leave. To queue it besides
+    # would put it in front of what falls due meanwhile.
+    if following is not None and _has_room():
         queue.send(STAGE_NEXT, following)
 
 
 def _may_go_on(give_up_at: float) -> bool:
-    return time.monotonic() < give_up_at and not draining.stopping()
+    return time.monotonic() < give_up_at and not draining.stopping() and _has_room()
+
+
+def _has_room() -> bool:
+    return slots().place_is_free and slots().may_upload
 
 
 @cache
@@ -159,7 +166,6 @@ def _stage_next(account_id: UUID) -> bool:
         return False
     with slots().place() as place:
         if place is None or not place.take_upload():
-            slots().turn_away(account_id, UPLOAD if place else PLACE, task=STAGE_NEXT)
             return False
         claimed = claim_stage(account_id, this_worker())
         if claimed is None:

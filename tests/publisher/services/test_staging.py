@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from publisher.errors import ClaimLost
 from publisher.models import Attempt, Publication, StashItem, Worker
 from publisher.services import evidence, job, publishing, rescuing, staging
 from publisher.services.claiming import claim_next
+from publisher.services.slots import slots
 from publisher.services.staging import claim_stage, stage_due, stage_next
 from tests.fakes import FakeDeviantArt
 from tests.publisher.services.test_rescuing import bury, in_threads
@@ -165,6 +167,34 @@ def test_a_slot_goes_on_with_what_others_need(
     works = [make_coming(str(number).encode()) for number in range(3)]
     stage_next(account_of(works[0]), keep_going=True)
     assert deviantart.calls == ["submit"] * 3
+
+
+def test_what_finds_no_share_for_uploads_queues_nothing_in_front_of_what_is_due(
+    deviantart: FakeDeviantArt, make_coming: MakeDue, sent: list[Any]
+):
+    works = [make_coming(str(number).encode()) for number in range(3)]
+    with ExitStack() as uploads:
+        while slots().may_upload:
+            place = uploads.enter_context(slots().place())
+            assert place is not None
+            assert place.take_upload()
+        for work in works:
+            stage_next(account_of(work), keep_going=True)
+        assert sent == []
+    # Nor once the shares are given back: who uploads goes on by itself, and the next tick finds the rest.
+    assert (deviantart.calls, sent) == ([], [])
+    assert stage_due() == 3
+
+
+def test_a_slot_whose_time_is_over_hands_on_to_one_other(
+    deviantart: FakeDeviantArt, make_coming: MakeDue, sent: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(staging, "GO_ON_SECONDS", 0.0)
+    first, second = (make_coming(each) for each in (b"one", b"two"))
+    stage_next(account_of(first), keep_going=True)
+    # Its time is over, and somebody has to go on: one message for one slot.
+    assert [task for task, _account in sent] == ["publisher.stage_next"]
+    assert (deviantart.calls, second.status) == (["submit"], Deviation.Status.SCHEDULED)
 
 
 # --- the work stays the artist's -------------------------------------------------------------------------------------
