@@ -1,9 +1,10 @@
-"""Beat, on a host whose clock may be put back."""
+"""Beat, on a host whose clock may be put back, and asked to end at any moment."""
 
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from celery import platforms, signals
 from celery.utils.time import maybe_make_aware
 from django_celery_beat.schedulers import DatabaseScheduler
 
@@ -34,3 +35,20 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # comes without types
             logger.warning("beat_was_ahead", tasks=len(ahead))
             # It has the moments of then in it, by which what was not ahead would go first for hours.
             self._heap = None
+
+
+@signals.beat_init.connect
+def end_when_asked(sender: Any, **_options: Any) -> None:
+    """Have SIGTERM and SIGINT end the loop of the service ``sender``, whatever it is at.
+
+    Celery's own handler only raises: where the code that is interrupted catches everything, beat goes on for ever. It
+    also writes down at once what was run last, in the middle of whatever statement runs on the same connection; the end
+    of the loop does that anyway.
+    """
+
+    def end(_signum: int, _frame: Any) -> None:
+        sender.stop()
+        # Out of a sleep, too; psycopg takes back the statement that it waits for, so that the connection stays good.
+        raise KeyboardInterrupt
+
+    platforms.signals.update(SIGTERM=end, SIGINT=end)
