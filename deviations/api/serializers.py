@@ -84,6 +84,7 @@ class BulkSerializer(ScheduleSerializer):
         "retry",
         "ready",
         "not_ready",
+        "approve",
         "trash",
         "restore",
     ]

@@ -31,7 +31,7 @@ from deviations.errors import VersionConflict
 from deviations.models import Deviation, DeviationQuerySet
 from deviations.services.changing import BulkResult
 from deviations.services.drafting import create_draft, edit_deviation
-from deviations.services.readying import set_many_ready, set_ready
+from deviations.services.readying import approve_deviation, approve_many, set_many_ready, set_ready
 from deviations.services.scheduling import (
     cancel_many,
     cancel_schedule,
@@ -72,6 +72,7 @@ class DeviationViewSet(GenericViewSet):
         "retry": ApiKey.Scope.WRITE,
         "ready": ApiKey.Scope.WRITE,
         "not_ready": ApiKey.Scope.WRITE,
+        "approve": ApiKey.Scope.WRITE,
         "restore": ApiKey.Scope.WRITE,
         "bulk": ApiKey.Scope.WRITE,
     }
@@ -152,6 +153,12 @@ class DeviationViewSet(GenericViewSet):
 
     @extend_schema(request=None, parameters=[IF_MATCH])
     @action(detail=True, methods=["post"])
+    def approve(self, request: Request, pk: str) -> Response:
+        """Let a work out of review: it is a draft then, and ready for automations."""
+        return self._do(approve_deviation)
+
+    @extend_schema(request=None, parameters=[IF_MATCH])
+    @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
         """Take a work out of the trash."""
         return self._do(restore_deviation)
@@ -189,6 +196,7 @@ _BULK: dict[str, Callable[..., BulkResult]] = {
     "retry": retry_many,
     "ready": partial(set_many_ready, ready=True),
     "not_ready": partial(set_many_ready, ready=False),
+    "approve": approve_many,
     "trash": trash_many,
     "restore": restore_many,
 }

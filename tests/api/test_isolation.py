@@ -123,6 +123,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("post", "api/deviations/<pk>/retry/"): Call(WRITE, "deviations/{work}/retry/"),
     ("post", "api/deviations/<pk>/ready/"): Call(WRITE, "deviations/{work}/ready/"),
     ("post", "api/deviations/<pk>/not-ready/"): Call(WRITE, "deviations/{work}/not-ready/"),
+    ("post", "api/deviations/<pk>/approve/"): Call(WRITE, "deviations/{work}/approve/"),
     ("post", "api/deviations/<pk>/restore/"): Call(WRITE, "deviations/{work}/restore/"),
     ("get", "api/deviations/<pk>/attempts/"): Call(READ, "deviations/{work}/attempts/"),
     ("post", "api/deviations/<pk>/look-again/"): Call(WRITE, "deviations/{work}/look-again/"),

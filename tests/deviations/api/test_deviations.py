@@ -419,6 +419,16 @@ def test_what_lies_in_the_trash_is_not_made_ready(
     assert everything() == before
 
 
+def test_a_work_in_review_is_approved_and_any_other_is_not(
+    api: APIClient, account: DeviantArtAccount, make_work: MakeWork
+) -> None:
+    answer = api.post(url_of(make_work(account, status="review"), "approve/"), headers={"If-Match": '"1"'})
+    assert (answer.status_code, answer.json()["status"], answer["ETag"]) == (200, "draft", '"2"')
+    assert answer.json()["ready_at"] is not None
+    answer = api.post(url_of(make_work(account), "approve/"))
+    assert (answer.status_code, answer.json()["code"]) == (409, "invalid_transition")
+
+
 def test_many_are_made_ready_or_kept_from_automations_by_one_call(
     api: APIClient, account: DeviantArtAccount, make_work: MakeWork
 ) -> None:
@@ -474,6 +484,7 @@ def test_many_works_are_changed_by_one_call_with_a_result_for_each(
         ({"status": "failed", "reason_code": "refused"}, "trash", "failed"),
         ({"status": "draft", "trashed_at": clock.now()}, "restore", "draft"),
         ({"status": "draft"}, "ready", "draft"),
+        ({"status": "review"}, "approve", "draft"),
         ({"status": "draft", "ready_at": clock.now()}, "not_ready", "draft"),
         (
             {"status": "draft", "previous_publish_at": clock.now() + timedelta(days=1)},

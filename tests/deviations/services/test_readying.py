@@ -7,9 +7,15 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import AuditEvent, DeviantArtAccount, User
-from deviations.errors import InTheTrash, VersionConflict
+from deviations.errors import InTheTrash, InvalidTransition, VersionConflict
 from deviations.models import Deviation
-from deviations.services.readying import note_opened, set_many_ready, set_ready
+from deviations.services.readying import (
+    approve_deviation,
+    approve_many,
+    note_opened,
+    set_many_ready,
+    set_ready,
+)
 from deviations.services.scheduling import schedule_deviation
 from deviations.services.trashing import trash_deviation
 from isekai import clock
@@ -44,6 +50,35 @@ def test_many_are_made_ready_but_nobody_elses(make_work: MakeWork, account: Devi
     result = set_many_ready(own, user=None, ids=[*(work.pk for work in works), foreign.pk], ready=True)
     assert [item.error for item in result.items] == [None] * 4
     assert Deviation.objects.ready_for_automations().count() == 3
+
+
+def test_an_approved_work_is_a_draft_that_automations_may_take(
+    make_work: MakeWork, account: DeviantArtAccount, artist: User
+) -> None:
+    work = make_work(account, status="review")
+    assert not Deviation.objects.ready_for_automations().exists()
+    approved = approve_deviation(work, user=artist, version=1)
+    assert (approved.status, approved.ready_at is not None, approved.version) == ("draft", True, 2)
+    assert Deviation.objects.ready_for_automations().get() == work
+    assert approve_deviation(work, user=artist).version == 2, "it is approved already"
+    events = AuditEvent.objects.filter(subject_id=work.pk).values_list("verb", "user")
+    assert list(events) == [("deviation.approved", artist.pk)]
+
+
+def test_only_what_is_in_review_can_be_approved(draft: Deviation) -> None:
+    assert_refused(InvalidTransition, approve_deviation, draft, user=None)
+    set_ready(draft, user=None, ready=True)
+    trash_deviation(draft, user=None)
+    assert_refused(InTheTrash, approve_deviation, draft, user=None)
+
+
+def test_many_are_approved_with_a_result_for_each(make_work: MakeWork, account: DeviantArtAccount) -> None:
+    works = [make_work(account, status="review"), make_work(account)]
+    foreign = DeviationFactory(status="review")
+    own = Deviation.objects.filter(workspace=account.workspace)
+    result = approve_many(own, user=None, ids=[*(work.pk for work in works), foreign.pk])
+    assert [item.error and item.error.code for item in result.items] == [None, "invalid_transition", None]
+    assert Deviation.objects.ready_for_automations().get() == works[0]
 
 
 def test_who_has_a_draft_open_is_written_down_once_a_minute(draft: Deviation) -> None:
