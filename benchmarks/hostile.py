@@ -37,7 +37,10 @@ def run(seed: int) -> Iterator[Measurement]:
     from tests.sandbox_process import SandboxProcess
 
     published, failed, undecided = ended = ("published", "failed", "needs_decision")
-    with SandboxProcess(app_name="Isekai", seed=seed) as sandbox, Processes(sandbox) as processes:
+    with (
+        SandboxProcess(app_name="Isekai", seed=seed) as sandbox,
+        Processes(sandbox, publisher_lease_seconds=20) as processes,
+    ):
         works = make_works(sandbox, seed)
         sandbox.profile(profile="hostile", seed=seed, wait_scale=float(SCALE))
         began = time.monotonic()

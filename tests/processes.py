@@ -28,6 +28,8 @@ from tests.sandbox_process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+# How many publishers may lose their lease before one comes to where it is to die.
+STARTS = 3
 
 
 def wait_until(condition: Callable[[], Any], *, seconds: float = 30, what: str | Callable[[], str] = "") -> Any:
@@ -63,14 +65,19 @@ def real_processes(sandbox: SandboxProcess) -> Iterator["Processes"]:
 class Processes:
     """``start("publisher", "beat", …)``; the same name may be started several times. Ends them all with its block.
 
-    ``folder`` is for their logs, and stays; None: one that goes with the block.
+    ``folder`` is for their logs, and stays; None: one that goes with the block. The publisher's lease is scaled like
+    all times, but how long a crowded machine lets a process sleep is not: it is longer than an installation's (20),
+    since who sleeps through it ends.
     """
 
     publisher_slots = 4
     waits_for_web = True
 
-    def __init__(self, sandbox: SandboxProcess, *, folder: Path | None = None) -> None:
+    def __init__(
+        self, sandbox: SandboxProcess, *, folder: Path | None = None, publisher_lease_seconds: int = 80
+    ) -> None:
         self.sandbox = sandbox
+        self.publisher_lease_seconds = publisher_lease_seconds
         self.folder = folder or Path(tempfile.mkdtemp(prefix="isekai-processes-"))
         self._is_kept = folder is not None
         self.faults = self.folder / "faults"
@@ -128,9 +135,29 @@ class Processes:
     def happened(self, point: str) -> bool:
         return not (self.faults / point).exists()
 
+    def kill_publisher_at(self, point: str, **environment: str) -> None:
+        """Have a publisher die at ``point``; one that lost its lease before it came there is followed by another."""
+        self.order_fault(point)
+        for _ in range(STARTS):
+            (publisher,) = self.start("publisher", **environment)
+            wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=self.log)
+            assert publisher.returncode == -signal.SIGKILL, self.log()
+            if self.happened(point):
+                return
+            assert "lease_lost" in self.log_of(publisher), self.log()
+        raise AssertionError(f"None of {STARTS} publishers came to {point}: {self.log()}")
+
     def log(self) -> str:
         """Everything that they wrote, for a failed test."""
         return "\n".join(file.read_text(errors="replace")[-20_000:] for file in sorted(self.folder.glob("*.log")))
+
+    def log_of(self, process: "subprocess.Popen[bytes]") -> str:
+        """Everything that this one wrote."""
+        ((number, name),) = [(n, name) for n, (name, each) in enumerate(self.running) if each is process]
+        return self._log_file(number, name).read_text(errors="replace")
+
+    def _log_file(self, number: int, name: str) -> Path:
+        return self.folder / f"{number:02}-{name}.log"
 
     def _start(self, name: str, extra: dict[str, str]) -> subprocess.Popen[bytes]:
         command = {
@@ -144,7 +171,7 @@ class Processes:
         if name in {"publisher", "worker", "media"}:
             # Celery refuses two nodes of one name; `%h` alone is not enough on one host.
             command = tuple(f"{part}-{number}" if part.endswith("@%h") else part for part in command)
-        log = (self.folder / f"{number:02}-{name}.log").open("wb")
+        log = self._log_file(number, name).open("wb")
         process = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],
             cwd=ROOT,
@@ -182,5 +209,6 @@ class Processes:
             "ISEKAI_FAULTS_DIRECTORY": str(self.faults),
             "HEALTH_CHECK_PORT": str(free_port()),
             "ISEKAI_TIME_SCALE": str(settings.ISEKAI_TIME_SCALE),
+            "PUBLISHER_LEASE": str(self.publisher_lease_seconds),
             "LOG_LEVEL": "INFO",
         }

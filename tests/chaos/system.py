@@ -252,7 +252,7 @@ def running_system(
         sandbox = running.enter_context(SandboxProcess(app_name="Isekai", seed=seed, data=folder / "sandbox"))
         logs = folder / "logs"
         logs.mkdir()
-        processes = running.enter_context(ChaosProcesses(sandbox, folder=logs))
+        processes = running.enter_context(ChaosProcesses(sandbox, folder=logs, publisher_lease_seconds=20))
         system = System(
             postgres,
             valkey,

@@ -1,6 +1,5 @@
 """The publisher as it runs: real processes, PostgreSQL, Redis, S3 and a DeviantArt over HTTP; killed for real."""
 
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -69,10 +68,7 @@ def test_works_with_one_title_survive_a_publisher_that_is_killed_at_every_point(
         make_works(account, 4, title=f"Study {number}", seed=number)
     system.start("beat")
     for point in KILLED_AT:
-        system.order_fault(point)
-        (publisher,) = system.start("publisher")
-        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
-        assert (publisher.returncode, system.happened(point)) == (-signal.SIGKILL, True), system.log()
+        system.kill_publisher_at(point)
         # On a slow machine the same work may be in hand each time, and none of these deaths is its own.
         Publication.objects.update(crashes=0)
     system.start("publisher")
@@ -132,10 +128,7 @@ def test_works_that_are_uploaded_ahead_survive_a_publisher_that_is_killed_there(
         make_works(account, 1, title=f"Coming {number}", seed=number, ahead=timedelta(seconds=150))
     system.start("beat", PUBLISHER_STAGE_AHEAD="18000")
     for point in KILLED_AHEAD_AT:
-        system.order_fault(point)
-        (publisher,) = system.start("publisher", PUBLISHER_STAGE_AHEAD="18000")
-        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
-        assert (publisher.returncode, system.happened(point)) == (-signal.SIGKILL, True), system.log()
+        system.kill_publisher_at(point, PUBLISHER_STAGE_AHEAD="18000")
     system.start("publisher", PUBLISHER_STAGE_AHEAD="18000")
     wait_until(lambda: StashItem.objects.filter(state="in_hand").count() == 4, seconds=60, what=system.log)
     assert sandbox.ledger()["deviations"] == []
@@ -151,10 +144,7 @@ def test_a_work_that_kills_its_process_again_and_again_is_set_aside_and_the_othe
     ash, birch = connected_account(sandbox, "ash"), connected_account(sandbox, "birch")
     (poison,) = make_works(ash, 1, title="Poison", seed=1)
     for _ in range(3):
-        system.order_fault("submit_intended")
-        (publisher,) = system.start("publisher")
-        wait_until(lambda publisher=publisher: publisher.poll() is not None, seconds=60, what=system.log)
-        assert system.happened("submit_intended"), system.log()
+        system.kill_publisher_at("submit_intended")
     make_works(ash, 1, title="Next", seed=2)
     make_works(birch, 1, title="Other", seed=3)
     system.start("publisher", "beat")
