@@ -329,17 +329,18 @@ def _settle(check: GalleryCheck, sightings: list[Sighting], resting: list[Deposi
         works = list(Deviation.objects.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
         if any(work.lease_id is not None for work in works):
             return False  # claimed since, by another account
+        now = clock.database_now()
         for deviation in works:
+            was_under_way = _is_under_way(deviation, check, now)
             for out in by_work[deviation.pk]:
                 _mark_live(deviation, out, account_id=check.account_id)
             if deviation.pk in doubtful:
                 _ask(deviation, check)
             elif not open_parts(deviation):
                 _finish(deviation, by_work[deviation.pk])
-            elif deviation.status in ON_THEIR_WAY:
+            elif was_under_way:
                 _go_on(deviation)
             else:
-                # It must have been scheduled in the time that is forgotten; nobody knows for when the rest.
                 _ask(deviation, check)
         GalleryCheck.objects.filter(pk=check.pk).update(done_at=clock.DatabaseNow())
         record(
@@ -470,6 +471,16 @@ def _mark_live(deviation: Deviation, out: Out, *, account_id: UUID) -> None:
         defaults={"publication": publication, "fingerprint": out.fingerprint, "state": StashItem.State.IN_HAND},
     )
     record("deviation.in_the_stash", deviation, item_id=str(out.item_id), reason="restored")
+
+
+def _is_under_way(deviation: Deviation, check: GalleryCheck, now: datetime) -> bool:
+    """Whether the rest of a work of which a part is found follows by itself: what the database says fits what is found.
+
+    A draft, a time to come or another account may stand for what is forgotten or for what was said since: nobody knows
+    when, and in which gallery, the rest is wanted.
+    """
+    is_due = deviation.publish_at is not None and deviation.publish_at <= now
+    return deviation.status in ON_THEIR_WAY and deviation.account_id == check.account_id and is_due
 
 
 def _finish(deviation: Deviation, found: list[Out]) -> None:

@@ -489,6 +489,24 @@ def test_a_draft_of_which_a_part_is_found_is_asked_about(pair: Deviation):
     assert Publication.objects.live().count() == 1
 
 
+def test_a_work_that_was_moved_away_since_while_a_part_of_it_is_found_is_asked_about(pair: Deviation, worker: Worker):
+    lose(pair.account)
+    Deviation.objects.filter(pk=pair.pk).update(account=neighbour_of(pair.account))
+    restoring.check_galleries()
+    assert (fresh(pair).status, pair.reason_code) == (Status.NEEDS_DECISION, "restored")
+    assert Publication.objects.live().count() == 1
+
+
+def test_a_rest_whose_time_has_not_come_is_asked_about(pair: Deviation, worker: Worker, settings: Any):
+    # So little later than the part appeared that it is still recognised.
+    at = clock.now() + timedelta(seconds=settings.PUBLISHER_MATCH_SECONDS / 2)
+    Deviation.objects.filter(pk=pair.pk).update(scheduled_at=at, publish_at=at)
+    lose(pair.account)
+    restoring.check_galleries()
+    assert (fresh(pair).status, pair.reason_code) == (Status.NEEDS_DECISION, "restored")
+    assert Publication.objects.live().count() == 1
+
+
 def test_a_rest_that_the_gallery_may_show_is_asked_about(pair: Deviation, gallery: FakeDeviantArt):
     gallery.show("Another title", picture=OTHER_PICTURE)
     lose(pair.account)
