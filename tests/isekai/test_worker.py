@@ -202,6 +202,15 @@ def test_a_worker_listens_nowhere_when_its_health_server_is_off(own_redis: OwnRe
     wait.go()
 
 
+def test_a_worker_loads_all_tasks_and_none_of_the_admins_pages(own_redis: OwnRedis, start_worker: StartWorker) -> None:
+    running = start_worker(processes.notifier(), own_redis.url, HEALTH_CHECK_ENABLED="off", PYTHONVERBOSE="1")
+    wait_until(lambda: " ready." in running.log(), seconds=60, what=running.log)
+    loaded = set(re.findall(r"^import '([\w.]+)' #", running.log(), re.MULTILINE))
+    ours = ("accounts", "automations", "deviations", "publisher")
+    assert {f"{name}.tasks" for name in ours} <= loaded
+    assert not loaded & {f"{name}.admin" for name in ours}
+
+
 def test_no_child_holds_the_port_of_its_parent(own_redis: OwnRedis, start_worker: StartWorker) -> None:
     running = start_worker(processes.media(), own_redis.url)
     running.wait_for("/ready", 200)
