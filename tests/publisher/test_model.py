@@ -273,6 +273,8 @@ class Engine(RuleBasedStateMachine):
         self.work_of: dict[bytes, UUID] = {}
         self.body_of: dict[UUID | None, bytes] = {}
         self.works: list[UUID] = []
+        # For which account each was, when somebody last said anything about it.
+        self.account_of: dict[UUID, UUID | None] = {}
         self.appearances: list[tuple[UUID, bytes]] = []
         self.cancelled: set[UUID] = set()
         self.late: list[tuple[datetime, Callable[[], None]]] = []
@@ -397,7 +399,7 @@ class Engine(RuleBasedStateMachine):
         work = Deviation.objects.get(pk=self.work_of[item["body"]])
         self.must(work.pk not in self.cancelled, "published after it was cancelled")
         self.must(work.publish_at is not None and work.publish_at <= self.now(), "published before its time")
-        self.must(gallery.account_id == work.account_id, "published for another account")
+        self.must(gallery.account_id == self.account_of[work.pk], "published for another account")
         self.must(item["title"] == work.title, "published with other words")
 
     def must(self, holds: bool, promise: str) -> None:
@@ -449,6 +451,7 @@ class Engine(RuleBasedStateMachine):
             scheduled_zone="UTC",
         )
         self.works.append(work.pk)
+        self.account_of[work.pk] = account.pk
         for each in looks:
             body = f"{len(self.bodies)}".encode()
             look = self._look_of(body, each)
@@ -600,6 +603,9 @@ class Engine(RuleBasedStateMachine):
                     gallery.by_hand.add(gallery.show(work.title, picture=b"0").deviation_id)
                 case "look again":
                     deciding.look_again(work, user=None)
+            if what != "upload by hand":
+                # Who does something to a work has seen for which account it is.
+                self.account_of[work.pk] = Deviation.objects.values_list("account_id", flat=True).get(pk=work.pk)
 
     def teardown(self) -> None:
         try:
@@ -644,6 +650,7 @@ class Backup:
     last_attempt_id: int
     works: list[UUID]
     cancelled: set[UUID]
+    account_of: dict[UUID, UUID | None]
     mark: marks.Mark
     publish_calls: int
 
@@ -694,6 +701,7 @@ class ForgetfulEngine(Engine):
             last_attempt_id,
             list(self.works),
             set(self.cancelled),
+            dict(self.account_of),
             self.remembered,
             self._publish_calls(),
         )
@@ -717,6 +725,7 @@ class ForgetfulEngine(Engine):
         self._set_clock()
         self.restores += 1
         self.works, self.cancelled = list(self.backup.works), set(self.backup.cancelled)
+        self.account_of = dict(self.backup.account_of)
         if survives:
             # As after a real restore: tables that were made anew are another database to whoever compared.
             marks.keeper().server = "the one before"
