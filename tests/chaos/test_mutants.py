@@ -19,7 +19,9 @@ from tests.processes import ROOT
 
 pytestmark = pytest.mark.processes
 
-SMALL = ("--minutes", "0.25", "--works", "24", "--seed", "1", "--json")
+SMALL = ("--minutes", "0.25", "--works", "24", "--json")
+# What meets at the same moment in so short a run depends on the machine: under one of these the mutant must be caught.
+SEEDS = ("1", "2", "3")
 
 
 def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -40,10 +42,14 @@ def run(*arguments: str) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize("name", ["blind_repeat", "unconditional_claim", "title_settles"])
 def test_a_mutant_is_caught_where_the_engine_keeps_its_promises(name: str):
-    with ThreadPoolExecutor(2) as both:
-        mutated, unmutated = both.submit(run, "--mutant", name), both.submit(run, "--like", name)
-    code, found, said = mutated.result()
+    for seed in SEEDS:
+        with ThreadPoolExecutor(2) as both:
+            mutated = both.submit(run, "--mutant", name, "--seed", seed)
+            unmutated = both.submit(run, "--like", name, "--seed", seed)
+        code, found, said = unmutated.result()
+        assert (code, sum(found[promise] for promise in MUTANTS[name].breaks)) == (KEPT, 0), said[-5000:]
+        code, found, said = mutated.result()
+        if code == BROKEN:
+            break
     assert code == BROKEN
     assert sum(found[promise] for promise in MUTANTS[name].breaks) > 0, said[-5000:]
-    code, found, said = unmutated.result()
-    assert (code, sum(found[promise] for promise in MUTANTS[name].breaks)) == (KEPT, 0), said[-5000:]
