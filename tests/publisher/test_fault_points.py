@@ -33,7 +33,7 @@ from publisher.models import Publication
 from publisher.services.marks import become_another_installation
 from tests.connecting import connected_account
 from tests.isekai.conftest import OwnRedis
-from tests.processes import ROOT, Processes
+from tests.processes import ROOT, STARTS, Processes
 from tests.publisher.works import make_works
 from tests.sandbox_process import SandboxProcess
 
@@ -41,7 +41,6 @@ pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 LANES = 4
 STARTING_SECONDS = 60
-STARTS = 3
 # Before the time scale. Longer than usual, since four publishers start at once where two can run.
 LEASE_SECONDS = 80
 SETTLING_SECONDS = 120
